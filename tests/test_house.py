@@ -243,7 +243,11 @@ def test_import_is_light():
     """`import perfmodel` loads none of the packages that are wanted late."""
     code = f"import sys, {PACKAGE}; print(*sorted(set({LATE}) & set(sys.modules)))"
     run = subprocess.run(
-        [sys.executable, "-W", "error", "-c", code], capture_output=True, text=True, check=False, cwd=ROOT.parent
+        [sys.executable, "-W", "error", "-c", code],
+        capture_output=True,
+        text=True,
+        check=False,
+        cwd=ROOT.parent,
     )
     assert run.returncode == 0, run.stderr
     assert run.stdout.split() == []
@@ -257,7 +261,13 @@ def module(name: str, source: str, filename: str = "x.py") -> Module:
 
 
 def test_imports_are_read_in_every_spelling():
-    names = ["perfmodel", "perfmodel.ops", "perfmodel.layers", "perfmodel.layers.mlp", "perfmodel.layers.base"]
+    names = [
+        "perfmodel",
+        "perfmodel.ops",
+        "perfmodel.layers",
+        "perfmodel.layers.mlp",
+        "perfmodel.layers.base",
+    ]
     known = {name: module(name, "") for name in names}
     source = (
         "import perfmodel.ops\nfrom . import base\nfrom .base import Layer\nfrom ..layers import Mlp\n"
@@ -301,4 +311,6 @@ def f(*, payload: Number, ranks: Number) -> Number:
     assert faults_of_formula(ast.parse(good).body[0]) == []
     for broken in (good.replace("[B]", ""), good.replace("[s]", ""), good.replace("*, ", "")):
         assert faults_of_formula(ast.parse(broken).body[0])
-    assert faults_of_formula(ast.parse(good.replace("References", "See Also")).body[0]) == ["no References section"]
+    assert faults_of_formula(ast.parse(good.replace("References", "See Also")).body[0]) == [
+        "no References section"
+    ]
