@@ -10,19 +10,22 @@
     │   └── UnsupportedError        valid, but not built or not applicable
     └── MissingExtraError           an optional package is not installed   (also an ImportError)
 
->>> raise unknown("device", "nvidia-h10", ["nvidia-h100", "amd-mi300x"])
+>>> raise unknown("device", "h10", ["h100", "mi300x"])
 Traceback (most recent call last):
-perfmodel.errors.UnknownNameError: unknown device "nvidia-h10"; did you mean nvidia-h100? valid: amd-mi300x, nvidia-h100
+perfmodel.errors.UnknownNameError: unknown device "h10"; did you mean h100? valid: h100, mi300x
 """
 
 from __future__ import annotations
 
 import difflib
-from collections.abc import Iterable
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
 
 __all__ = [
-    "Faults", "InputError", "MissingExtraError", "PerfModelError", "SpecError", "UnitError", "UnknownNameError",
-    "UnsupportedError", "near", "unknown",
+    "Faults", "InputError", "MissingExtraError", "PerfModelError", "SpecError", "UnitError",
+    "UnknownNameError", "UnsupportedError", "near", "unknown",
 ]  # fmt: skip
 
 LISTED_IN_FULL = 25
@@ -95,11 +98,15 @@ def near(name: str, choices: Iterable[str], n: int = 3) -> list[str]:
     >>> near("H100", ["nvidia-h100-sxm-80gb", "nvidia-h100-pcie-80gb", "amd-mi300x"])
     ['nvidia-h100-sxm-80gb', 'nvidia-h100-pcie-80gb']
     """
-    spelled = {choice.casefold(): choice for choice in choices}
     wanted = name.casefold()
-    alike = difflib.get_close_matches(wanted, spelled, n=n, cutoff=0.6)
-    parts = [choice for choice in spelled if wanted and wanted in choice and choice not in alike]
-    return [spelled[choice] for choice in (alike + parts)[:n]]
+    match = difflib.SequenceMatcher(b=wanted)
+    alike: dict[str, float] = {}
+    for choice in choices:
+        match.set_seq1(choice.casefold())
+        alike[choice] = max(match.ratio(), 0.9 * (wanted != "" and wanted in choice.casefold()))
+    cutoff = max(0.6, max(alike.values(), default=0.0) - 0.1)
+    close = [choice for choice, likeness in alike.items() if likeness >= cutoff]
+    return sorted(close, key=lambda choice: -alike[choice])[:n]
 
 
 def unknown(kind: str, name: str, choices: Iterable[str], hint: str = "") -> UnknownNameError:

@@ -1,7 +1,7 @@
 """Quantities with units: the only place that reads or prints them. Inside, everything is an SI float.
 
-Spelling is strict, because a wrong guess is a factor of 8 or of 1.07: ``GB`` is 1e9 bytes, ``GiB`` is 2**30 bytes,
-``Gb`` and ``Gbit`` are bits, a count is ``FLOP`` and a rate is ``FLOP/s``.
+Spelling is strict, because a wrong guess is a factor of 8 or of 1.07: ``GB`` is 1e9 bytes, ``GiB`` is 2**30
+bytes, ``Gb`` and ``Gbit`` are bits, a count is ``FLOP`` and a rate is ``FLOP/s``.
 
 >>> parse("3.35 TB/s", "B/s")
 3350000000000.0
@@ -16,19 +16,21 @@ from __future__ import annotations
 
 import math
 import re
-from collections.abc import Iterator, Mapping
 from fractions import Fraction
 from functools import lru_cache
 from numbers import Real
-from typing import Annotated, Any, Literal, get_args
+from typing import TYPE_CHECKING, Annotated, Any, Literal, get_args
 
 from pydantic import BeforeValidator, WithJsonSchema
 
 from perfmodel.errors import UnitError, unknown
 
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Mapping
+
 __all__ = [
-    "Bytes", "BytesPerSecond", "Dimension", "Flop", "FlopPerSecond", "Hertz", "Seconds", "Watts", "exact", "parse",
-    "ratio", "show", "units",
+    "Bytes", "BytesPerSecond", "Dimension", "Flop", "FlopPerSecond", "Hertz", "Seconds", "Watts", "exact",
+    "parse", "ratio", "show", "units",
 ]  # fmt: skip
 
 Dimension = Literal["B", "B/s", "FLOP/s", "FLOP", "s", "Hz", "W", "1"]
@@ -103,9 +105,9 @@ def parse(value: object, dimension: Dimension, *, name: str = "") -> float:
     --------
     >>> parse("400 Gbit/s", "B/s"), parse("80 GiB", "B"), parse("1.2 us", "s")
     (50000000000.0, 85899345920.0, 1.2e-06)
-    >>> parse("80 gb", "B", name="capacity")
+    >>> parse("80 gb", "B", name="size")
     Traceback (most recent call last):
-    perfmodel.errors.UnitError: capacity: "80 gb": unknown unit "gb"; write "80 GB" (8e+10 B) or "80 Gb" (1e+10 B)
+    perfmodel.errors.UnitError: size: "80 gb": unknown unit "gb"; write "80 GB" (8e+10 B) or "80 Gb" (1e+10 B)
     """
     try:
         if isinstance(value, str):
@@ -248,8 +250,8 @@ def _bare(unit: str) -> str:
 
 
 def _example(dimension: Dimension) -> str:
-    samples = {"B": "80 GiB", "B/s": "3.35 TB/s", "FLOP": "1.5 PFLOP", "FLOP/s": "989.4 TFLOP/s", "s": "1.2 us",
-               "Hz": "1830 MHz", "W": "700 W", "1": "0.5"}  # fmt: skip
+    samples = {"B": "80 GiB", "B/s": "3.35 TB/s", "FLOP": "1.5 PFLOP", "FLOP/s": "989.4 TFLOP/s",
+               "s": "1.2 us", "Hz": "1830 MHz", "W": "700 W", "1": "0.5"}  # fmt: skip
     return f'a number [{dimension}] or text such as "{samples[dimension]}"'
 
 

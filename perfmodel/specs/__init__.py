@@ -1,0 +1,13 @@
+"""Specifications: frozen, sourced, read from YAML, looked up by name.
+
+`Spec` is the base of everything a user writes down, `SourcedSpec` of what also needs a source, `Catalogue`
+finds files by name in the user's own folders before the bundled ones, `schemas` describes each kind to an
+editor.
+"""
+
+from perfmodel.specs.catalogue import Catalogue
+from perfmodel.specs.reading import read_yaml
+from perfmodel.specs.schema import schemas, write_schemas
+from perfmodel.specs.spec import SourcedSpec, Spec
+
+__all__ = ["Catalogue", "SourcedSpec", "Spec", "read_yaml", "schemas", "write_schemas"]
