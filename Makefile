@@ -23,7 +23,7 @@ define install
 @test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
 @echo "installing perfmodel$(1) into $(VENV) (once)"
 @$(BIN)/python -c 'import hatchling' 2>/dev/null && alone=--no-build-isolation; \
- $(BIN)/python -m pip install --quiet --disable-pip-version-check $$alone --editable '.$(1)'
+ $(BIN)/python -m pip install -qq --disable-pip-version-check $$alone --editable '.$(1)'
 endef
 
 .DEFAULT_GOAL := help
