@@ -228,6 +228,20 @@ def test_formulas_state_units_and_sources():
     assert not faults, told(faults)
 
 
+def test_formulas_take_their_words_from_the_glossary():
+    """Every argument's name stands as `name` in the first column of a table in docs/glossary.md."""
+    glossary = (ROOT.parent / "docs" / "glossary.md").read_text(encoding="utf-8")
+    firsts = re.findall(r"^\| ([^|]+) \|", glossary, re.MULTILINE)
+    known = {name for first in firsts for name in re.findall(r"`(\w+)`", first)}
+    faults = [
+        f"{name}({argument.arg}): use a name of docs/glossary.md, or add this one with its unit"
+        for name, node in formulas()
+        for argument in node.args.kwonlyargs
+        if argument.arg not in known
+    ]
+    assert not faults, told(faults)
+
+
 def test_only_the_command_line_prints():
     faults = [
         f"{module.path}:{node.lineno}"
