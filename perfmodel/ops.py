@@ -1,0 +1,245 @@
+"""The few operations whose text differs between a float, an array and a symbol.
+
+A formula imports them by name and is otherwise plain arithmetic; nothing else in perfmodel may branch on a number.
+
+>>> import numpy as np
+>>> maximum(1.0, 2.0)
+2.0
+>>> maximum(np.array([1.0, 3.0]), 2.0)
+array([2., 3.])
+
+A further kind of number (pandas Series, `fractions.Fraction`, numbers with uncertainties, …) is one `register` call.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from fractions import Fraction
+from typing import Any, Protocol
+
+import numpy as np
+
+from perfmodel.errors import InputError
+
+__all__ = [
+    "OPERATIONS", "Backend", "Number", "absolute", "ceil", "exp", "floor", "log", "log2", "maximum", "minimum",
+    "power", "register", "sqrt", "to_float", "where",
+]  # fmt: skip
+
+
+class Number(Protocol):
+    """What a formula may be given: float, ndarray, sympy expression, or a registered kind."""
+
+    def __add__(self, other: Any, /) -> Any: ...
+    def __radd__(self, other: Any, /) -> Any: ...
+    def __sub__(self, other: Any, /) -> Any: ...
+    def __rsub__(self, other: Any, /) -> Any: ...
+    def __mul__(self, other: Any, /) -> Any: ...
+    def __rmul__(self, other: Any, /) -> Any: ...
+    def __truediv__(self, other: Any, /) -> Any: ...
+    def __rtruediv__(self, other: Any, /) -> Any: ...
+    def __pow__(self, other: Any, /) -> Any: ...
+    def __neg__(self) -> Any: ...
+    def __lt__(self, other: Any, /) -> Any: ...
+    def __le__(self, other: Any, /) -> Any: ...
+    def __gt__(self, other: Any, /) -> Any: ...
+    def __ge__(self, other: Any, /) -> Any: ...
+
+
+OPERATIONS = ("maximum", "minimum", "ceil", "floor", "sqrt", "log2", "log", "exp", "power", "absolute", "where")
+"""Every operation a back end has to provide; the table is kept complete so that a gap fails by name."""
+
+
+@dataclass(frozen=True)
+class Backend:
+    """One kind of number and how it does each operation.
+
+    Parameters
+    ----------
+    name : shown in errors
+    priority : where kinds are mixed, the highest one computes (float 0, ndarray 10, sympy 20)
+    functions : one callable for each name in `OPERATIONS`
+    """
+
+    name: str
+    priority: int
+    functions: Mapping[str, Callable[..., Any]]
+
+    def __post_init__(self) -> None:
+        missing = [name for name in OPERATIONS if name not in self.functions]
+        if missing:
+            raise InputError(f"the number back end {self.name!r} lacks {', '.join(missing)}; it must provide all of "
+                             f"{', '.join(OPERATIONS)}")  # fmt: skip
+
+
+_FLOAT = Backend("float", 0, {
+    "maximum": lambda a, b: a if a >= b else b,
+    "minimum": lambda a, b: a if a <= b else b,
+    "ceil": lambda a: float(math.ceil(a)),
+    "floor": lambda a: float(math.floor(a)),
+    "sqrt": math.sqrt,
+    "log2": math.log2,
+    "log": math.log,
+    "exp": math.exp,
+    "power": lambda a, b: a**b,
+    "absolute": abs,
+    "where": lambda condition, a, b: a if condition else b,
+})  # fmt: skip
+
+_ARRAY = Backend("numpy", 10, {
+    "maximum": np.maximum, "minimum": np.minimum, "ceil": np.ceil, "floor": np.floor, "sqrt": np.sqrt,
+    "log2": np.log2, "log": np.log, "exp": np.exp, "power": np.power, "absolute": np.absolute, "where": np.where,
+})  # fmt: skip
+
+_EXACT = Backend("fraction", 1, {
+    **_FLOAT.functions,
+    "ceil": lambda a: Fraction(math.ceil(a)),
+    "floor": lambda a: Fraction(math.floor(a)),
+})  # fmt: skip
+"""Exact rationals: counts that must be right to the last digit never touch a float."""
+
+_BACKENDS: dict[type, Backend] = {
+    float: _FLOAT, int: _FLOAT, bool: _FLOAT, Fraction: _EXACT,
+    np.ndarray: _ARRAY, np.float64: _ARRAY, np.int64: _ARRAY, np.bool_: _ARRAY,
+}  # fmt: skip
+
+
+def register(kind: type, backend: Backend) -> None:
+    """Teach every formula a further kind of number.
+
+    Parameters
+    ----------
+    kind : the type; its subclasses follow it
+    backend : its operations
+
+    Examples
+    --------
+    >>> from decimal import Decimal
+    >>> as_float = _FLOAT.functions
+    >>> register(Decimal, Backend("decimal", 5, {**as_float, "sqrt": Decimal.sqrt}))
+    >>> sqrt(Decimal(2))
+    Decimal('1.414213562373095048801688724')
+    """
+    _BACKENDS[kind] = backend
+
+
+def _sympy_backend() -> Backend:
+    """The symbolic back end; built on the first symbol, so that floats never pay for importing sympy."""
+    import sympy
+
+    return Backend("sympy", 20, {
+        # Max and Min are not simplified: doing so costs seconds on sums of maxima and is never needed here
+        "maximum": lambda a, b: sympy.Max(a, b, evaluate=_plain(a, b)),
+        "minimum": lambda a, b: sympy.Min(a, b, evaluate=_plain(a, b)),
+        "ceil": sympy.ceiling, "floor": sympy.floor, "sqrt": sympy.sqrt, "log2": lambda a: sympy.log(a, 2),
+        "log": sympy.log, "exp": sympy.exp, "power": lambda a, b: sympy.Pow(a, b), "absolute": sympy.Abs,
+        "where": lambda condition, a, b: sympy.Piecewise((a, condition), (b, True)),
+    })  # fmt: skip
+
+
+def _plain(*values: Any) -> bool:
+    return not any(getattr(value, "free_symbols", None) for value in values)
+
+
+def _backend_of(kind: type) -> Backend:
+    found = _BACKENDS.get(kind)
+    if found is None:
+        for base in kind.__mro__[1:]:
+            if base in _BACKENDS:
+                found = _BACKENDS[base]
+                break
+            if base.__module__.startswith("sympy."):
+                found = _sympy_backend()
+                break
+        if found is None:
+            known = ", ".join(sorted({backend.name for backend in _BACKENDS.values()}))
+            raise InputError(f"no number back end for {kind.__module__}.{kind.__qualname__}; known: {known}, sympy "
+                             f"(ops.register adds one)")  # fmt: skip
+        _BACKENDS[kind] = found
+    return found
+
+
+def _choose(*values: Any) -> Backend:
+    return max((_backend_of(type(value)) for value in values), key=lambda backend: backend.priority)
+
+
+def maximum(a: Number, b: Number) -> Any:
+    """The larger of two numbers."""
+    if type(a) is float and type(b) is float:
+        return a if a >= b else b
+    return _choose(a, b).functions["maximum"](a, b)
+
+
+def minimum(a: Number, b: Number) -> Any:
+    """The smaller of two numbers."""
+    if type(a) is float and type(b) is float:
+        return a if a <= b else b
+    return _choose(a, b).functions["minimum"](a, b)
+
+
+def power(base: Number, exponent: Number) -> Any:
+    """`base` to the power of `exponent`, for a base of 0 or more."""
+    if type(base) is float and type(exponent) is float:
+        return base**exponent
+    return _choose(base, exponent).functions["power"](base, exponent)
+
+
+def where(condition: Any, a: Number, b: Number) -> Any:
+    """`a` where the condition holds, else `b`; arrays evaluate both, so both must be safe."""
+    if condition is True:
+        return a
+    if condition is False:
+        return b
+    return _choose(condition, a, b).functions["where"](condition, a, b)
+
+
+def ceil(a: Number) -> Any:
+    """Rounded up to a whole number."""
+    return _backend_of(type(a)).functions["ceil"](a)
+
+
+def floor(a: Number) -> Any:
+    """Rounded down to a whole number."""
+    return _backend_of(type(a)).functions["floor"](a)
+
+
+def sqrt(a: Number) -> Any:
+    """Square root."""
+    return _backend_of(type(a)).functions["sqrt"](a)
+
+
+def log2(a: Number) -> Any:
+    """Logarithm to base two."""
+    return _backend_of(type(a)).functions["log2"](a)
+
+
+def log(a: Number) -> Any:
+    """Natural logarithm."""
+    return _backend_of(type(a)).functions["log"](a)
+
+
+def exp(a: Number) -> Any:
+    """Exponential."""
+    return _backend_of(type(a)).functions["exp"](a)
+
+
+def absolute(a: Number) -> Any:
+    """Magnitude."""
+    return _backend_of(type(a)).functions["absolute"](a)
+
+
+def to_float(value: Any) -> Any:
+    """A number as formulas want it: float, or float64 array (int64 overflows silently in 6·N·D); symbols pass.
+
+    Examples
+    --------
+    >>> to_float(3), to_float([1, 2])
+    (3.0, array([1., 2.]))
+    """
+    if isinstance(value, list | tuple | np.ndarray):
+        return np.asarray(value, dtype=np.float64)
+    if isinstance(value, int | float | np.number):
+        return float(value)
+    return value
