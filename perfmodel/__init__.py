@@ -1,0 +1,49 @@
+"""How long a step of a large model takes on a machine, what memory it needs, and what limits it.
+
+>>> import perfmodel as pm
+>>> cluster = pm.Cluster.load("dgx-h100", devices=512)
+>>> model = pm.Model.load("llama-3.1-70b")
+>>> work = pm.Training(global_batch=512, sequence_length=8192)
+>>> layout = pm.Parallel(tp=8, pp=4, vpp=5, sequence_parallel=True)
+>>> est = pm.estimate(model, work, layout, cluster)
+>>> est.fits
+True
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import perfmodel.huggingface as _huggingface  # noqa: F401  registers the config.json format
+from perfmodel import errors, formulas
+from perfmodel.decoder import Decoder, decoder
+from perfmodel.efficiency import Efficiency, efficiencies
+from perfmodel.estimation import TrainingEstimate, estimate
+from perfmodel.hardware import Cluster, Device, Link, Node, Tier, devices, systems
+from perfmodel.model import Block, Model, models
+from perfmodel.parallel import Parallel
+from perfmodel.report import compare
+from perfmodel.validation import validate
+from perfmodel.workload import Training
+
+if TYPE_CHECKING:
+    from perfmodel import plot
+
+__version__ = "0.1.0"
+
+__all__ = [
+    "Block", "Cluster", "Decoder", "Device", "Efficiency", "Link", "Model", "Node", "Parallel", "Tier", "Training",
+    "TrainingEstimate", "clusters", "compare", "decoder", "devices", "efficiencies", "errors", "estimate", "formulas",
+    "models", "plot", "validate",
+]  # fmt: skip
+
+clusters = systems
+
+
+def __getattr__(name: str) -> Any:
+    """Modules that bring a heavy library are loaded when they are first asked for."""
+    if name == "plot":
+        import importlib
+
+        return importlib.import_module("perfmodel.plot")
+    raise AttributeError(f"module 'perfmodel' has no attribute {name!r}")

@@ -1,0 +1,61 @@
+"""What a job asks for, before any hardware: a tree of work, memory by kind, and counted FLOPs."""
+
+from __future__ import annotations
+
+from typing import Any, NamedTuple
+
+from perfmodel.parallel import Group
+from perfmodel.work import Work
+
+__all__ = ["MEMORY_KINDS", "Costs", "StageMemory"]
+
+MEMORY_KINDS = ("weights", "gradients", "optimizer", "activations", "buffers")
+
+
+class StageMemory(NamedTuple):
+    """Bytes that one device of a pipeline stage holds at its peak, by kind.
+
+    Parameters
+    ----------
+    stage : which stage
+    weights, gradients, optimizer : model states, exact [B]
+    activations : kept for backward, all live micro-batches [B]
+    buffers : gathered weights, logits and the like, alive for a moment [B]
+    """
+
+    stage: str
+    weights: Any
+    gradients: Any
+    optimizer: Any
+    activations: Any
+    buffers: Any
+
+    @property
+    def total(self) -> Any:
+        """All kinds together [B]."""
+        return self.weights + self.gradients + self.optimizer + self.activations + self.buffers
+
+
+class Costs(NamedTuple):
+    """Demands of one optimizer step, per device.
+
+    Parameters
+    ----------
+    tree : the work
+    memory : one entry for each kind of pipeline stage: first, middle, last
+    model_flops : of the whole job's step, without recomputation, causal attention counted once [FLOP]
+    hardware_flops : of the whole job's step, recomputation counted [FLOP]
+    palm_flops : of the whole job's step, full attention [FLOP]
+    tokens : of the whole job's step [-]
+    groups : the ranks of each axis
+    dtype : number format whose peak utilisation is measured against
+    """
+
+    tree: Work
+    memory: tuple[StageMemory, ...]
+    model_flops: Any
+    hardware_flops: Any
+    palm_flops: Any
+    tokens: Any
+    groups: dict[str, Group]
+    dtype: str

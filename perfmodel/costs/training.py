@@ -1,0 +1,182 @@
+"""Work of one optimizer step: micro-batches through a pipeline, gradients joined, weights updated."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from perfmodel.costs.base import Costs
+from perfmodel.costs.memory import local_parameters, stage_memories
+from perfmodel.costs.stages import Shares, shares
+from perfmodel.layers import Pass
+from perfmodel.model import Block, Model
+from perfmodel.ops import maximum, minimum, where
+from perfmodel.parallel import Parallel, groups
+from perfmodel.work import Collective, Overlap, Pipeline, Repeat, Serial, Stream, Work, flops, total
+from perfmodel.workload import OPTIMIZERS, Training
+
+__all__ = ["training_costs", "training_pass"]
+
+
+def training_pass(work: Training, layout: Parallel) -> Pass:
+    """One micro-batch as one device sees it."""
+    formats = work.formats
+    return Pass(
+        layout.micro_batch, work.sequence_length, work.sequence_length, layout.tp, layout.cp,
+        layout.sequence_parallel, formats.dtype, formats.activation_bytes, formats.gradient_bytes,
+        work.attention == "flash", work.dropout,
+    )  # fmt: skip
+
+
+def training_costs(model: Model, work: Training, layout: Parallel) -> Costs:
+    """Everything one optimizer step asks of each device, counted.
+
+    Parameters
+    ----------
+    model : what is trained
+    work : the step
+    layout : degrees of parallelism, dp set
+
+    Returns
+    -------
+    tree of work, memory by stage, FLOPs
+
+    References
+    ----------
+    Korthikanti et al. (2022), arXiv:2205.05198 (tensor, sequence and pipeline parallelism of a transformer);
+    Rajbhandari et al. (2020), arXiv:1910.02054 (sharded states)
+    """
+    p = training_pass(work, layout)
+    step = _Step(model, work, layout, p)
+    tree = Serial("training step", (step.pipeline(), *step.gradients(), *step.optimizer()))
+    sequences = work.global_batch
+    whole = p._replace(sequences=sequences, tp=1, cp=1, sequence_parallel=False)
+    forward = total(model.forward(whole), flops)
+    repeated = _repeated_flops(model, work, whole)
+    return Costs(
+        tree, stage_memories(model, work, layout, p), 3 * forward, 3 * forward + repeated,
+        3 * _full_attention(model, whole), work.global_batch * work.sequence_length, groups(layout), p.dtype,
+    )  # fmt: skip
+
+
+def _full_attention(model: Model, whole: Pass) -> Any:
+    return total(model.unmasked().forward(whole), flops)
+
+
+def _repeated_flops(model: Model, work: Training, whole: Pass) -> Any:
+    return sum(block.repeat * total(_recomputed(block, work, whole), flops) for block in model.blocks)
+
+
+def _recomputed(block: Block, work: Training, p: Pass) -> Work:
+    """What backward computes again for one repetition of a block."""
+    match work.recompute:
+        case "full":
+            return Serial("recompute", tuple(layer.forward(p) for layer in block.layers))
+        case "selective":
+            return Serial("recompute attention core", tuple(layer.core(p) for layer in block.layers))
+        case _:
+            return Serial("recompute nothing", ())
+
+
+class _Step:
+    """The parts of one step; holds what they share."""
+
+    def __init__(self, model: Model, work: Training, layout: Parallel, p: Pass) -> None:
+        self.model, self.work, self.layout, self.pass_ = model, work, layout, p
+        self.formats = work.formats
+        self.share: Shares = shares(model.depth, layout.pp, layout.vpp)
+        blocks = [self._block(block) for block in model.blocks]
+        self.forward = Serial("forward", tuple(forward for forward, _ in blocks))
+        self.backward = Serial("backward", tuple(backward for _, backward in reversed(blocks)))
+
+    def _block(self, block: Block) -> tuple[Work, Work]:
+        p, layers = self.pass_, block.layers
+        forward = Serial("layer forward", tuple(layer.forward(p) for layer in layers))
+        parts = (_recomputed(block, self.work, p), *(layer.backward(p) for layer in reversed(layers)))
+        backward = Serial("layer backward", parts)
+        size = local_parameters(layers, p.tp)
+        return (
+            Repeat("layers forward", block.repeat, self._gathered(forward, size)),
+            Repeat("layers backward", block.repeat, self._gathered(backward, size, reduce=True)),
+        )
+
+    def _gathered(self, work: Serial, parameters: Any, *, reduce: bool = False) -> Work:
+        """The same work with the messages of sharded weights beside it (ZeRO-3, FSDP)."""
+        messages: list[Work] = []
+        if self.layout.sharding == "zero3":
+            payload = parameters * self.formats.weight_bytes
+            messages.append(Collective("gather weights", "all_gather", payload, "data"))
+        if reduce and self.layout.sharding in ("zero2", "zero3"):
+            payload = parameters * self.formats.reduce_bytes
+            messages.append(Collective("scatter gradients", "reduce_scatter", payload, "data"))
+        if not messages:
+            return work
+        return Serial(work.name + " sharded", (work, self._beside("data messages", Serial("data", tuple(messages)), work)))
+
+    def _beside(self, name: str, messages: Work, behind: Work, axis: str = "dp") -> Work:
+        return Overlap(name, messages, behind) if axis in self.layout.overlap else messages
+
+    def _ends(self, name: str, layers: tuple[Any, ...]) -> Work:
+        p = self.pass_
+        forward = Serial(name, tuple(layer.forward(p) for layer in layers))
+        backward = Serial(name + " backward", tuple(layer.backward(p) for layer in reversed(layers)))
+        size = local_parameters(layers, p.tp)
+        return Serial(name, (self._gathered(forward, size), self._gathered(backward, size, reduce=True)))
+
+    def pipeline(self) -> Work:
+        """All micro-batches through all stages."""
+        layout, body = self.layout, Serial("layers", (self.forward, self.backward))
+        return Pipeline(
+            "micro-batches", self._ends("entry", self.model.entry), body, self._ends("exit", self.model.exit),
+            self._send(body), layout.pp, layout.vpp, layout.micro_batches(self.work.global_batch), *self.share,
+        )  # fmt: skip
+
+    def _send(self, body: Work) -> Work:
+        """Activations to the next stage and gradients back, once a chunk; hidden where the pipeline interleaves."""
+        p, layout = self.pass_, self.layout
+        payload = p.shard_tokens * self.model.hidden * p.element_bytes
+        pair = Serial("pp sends", (
+            Collective("send activations", "send", payload, "pp"), Collective("send gradients", "send", payload, "pp"),
+        ))  # fmt: skip
+        sends = Repeat("pp sends", layout.vpp * minimum(layout.pp - 1, 1), pair)
+        interleaved = where(layout.vpp > 1, 1.0, 0.0)
+        return self._beside("pp sends", sends, Repeat("layers", interleaved * self.share.middle, body), "pp")
+
+    def _stage_parameters(self) -> Any:
+        """Parameters of the fullest stage, on one tensor-parallel rank [-]."""
+        p = self.pass_
+        entry, leave = (local_parameters(part, p.tp) for part in (self.model.entry, self.model.exit))
+        body = sum(block.repeat * local_parameters(block.layers, p.tp) for block in self.model.blocks)
+        return _fullest(entry, body, leave, self.share, self.layout.pp)
+
+    def gradients(self) -> tuple[Work, ...]:
+        """Gradients joined over the data-parallel ranks, and sharded weights handed back."""
+        share, parameters = self.share.middle, self._stage_parameters()
+        reduced, held = parameters * self.formats.reduce_bytes, parameters * self.formats.weight_bytes
+        forward, backward = Repeat("forward", share, self.forward), Repeat("backward", share, self.backward)
+        gather = self._beside("dp weights", Collective("gather weights", "all_gather", held, "data"), forward)
+        match self.layout.sharding:
+            case "none":
+                join = Collective("join gradients", "all_reduce", reduced, "data")
+                return (self._beside("dp gradients", join, backward),)
+            case "zero1":
+                join = Collective("join gradients", "reduce_scatter", reduced, "data")
+                return (self._beside("dp gradients", join, backward), gather)
+            case "zero2":
+                return (gather,)
+            case _:
+                return ()
+
+    def optimizer(self) -> tuple[Work, ...]:
+        """The update of this device's part of the weights, and the norm that clips the gradient."""
+        layout, formats, optimizer = self.layout, self.formats, OPTIMIZERS[self.work.optimizer]
+        ranks = 1 if layout.sharding == "none" else groups(layout)["data"].ranks
+        parameters = self._stage_parameters() / ranks
+        weight = formats.weight_bytes + 2 * formats.master_bytes if formats.master_bytes else 2 * formats.weight_bytes
+        update = 2 * formats.gradient_bytes + optimizer.state_passes * optimizer.state_bytes + weight
+        return (Stream("optimizer", parameters * update, "optimizer", 4),)
+
+
+def _fullest(entry: Any, body: Any, leave: Any, share: Shares, stages: Any) -> Any:
+    first, last = entry + share.first * body, share.last * body + leave
+    middle = where(stages > 2, share.middle * body, 0.0)
+    return where(stages > 1, maximum(maximum(first, last), middle), entry + body + leave)

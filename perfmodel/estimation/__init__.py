@@ -1,0 +1,53 @@
+"""Costs × Cluster × Efficiency -> Estimate: the only place that divides by a rate."""
+
+from __future__ import annotations
+
+from perfmodel.efficiency import Efficiency
+from perfmodel.errors import InputError
+from perfmodel.estimation.result import Limiter, Memory, TrainingEstimate
+from perfmodel.estimation.timing import Timed
+from perfmodel.estimation.training import estimate_training
+from perfmodel.hardware import Cluster
+from perfmodel.model import Model
+from perfmodel.parallel import Parallel
+from perfmodel.workload import Training
+
+__all__ = ["Limiter", "Memory", "Timed", "TrainingEstimate", "estimate"]
+
+
+def estimate(
+    model: Model, work: Training, layout: Parallel, cluster: Cluster, *, efficiency: Efficiency | None = None
+) -> TrainingEstimate:
+    """Predict how long a job takes on a machine, what memory it needs, and what limits it.
+
+    Parameters
+    ----------
+    model : what is run
+    work : the job: `Training`
+    layout : degrees of parallelism; dp follows from the devices where it is left out
+    cluster : on what
+    efficiency : the fits to use; None takes the default set of the device's architecture
+
+    Returns
+    -------
+    the estimate
+
+    Raises
+    ------
+    InputError
+        the layout does not divide the model, the batch or the devices; all broken rules at once
+
+    Examples
+    --------
+    >>> import perfmodel as pm
+    >>> est = pm.estimate(pm.Model.load("llama-3.1-8b"), pm.Training(global_batch=128, sequence_length=8192),
+    ...                   pm.Parallel(tp=2), pm.Cluster.load("dgx-h100", devices=8))
+    >>> est.fits, est.limiter.name
+    (True, 'compute')
+    """
+    if not isinstance(work, Training):
+        raise InputError(f"estimate knows the workload Training, not {type(work).__name__}")
+    placed = layout.on(cluster.devices)
+    placed.check(model, work)
+    chosen = efficiency or Efficiency.of(cluster.device.architecture)
+    return estimate_training(model, work, placed, cluster, chosen)

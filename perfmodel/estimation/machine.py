@@ -1,0 +1,117 @@
+"""A cluster and an efficiency as plain numbers: what the fold over the tree of work divides by."""
+
+from __future__ import annotations
+
+from typing import Any, NamedTuple
+
+from perfmodel.efficiency import CollectiveFit, Efficiency
+from perfmodel.hardware import Cluster, Tier
+
+__all__ = ["Machine", "MatmulRate", "TierRate", "machine"]
+
+
+class MatmulRate(NamedTuple):
+    """Achieved rates of matrix products in one number format.
+
+    Parameters
+    ----------
+    flops : efficiency times peak [FLOP/s]
+    bandwidth : efficiency times memory bandwidth [B/s]
+    latency : of an empty kernel [s]
+    exponent : of the ridge [-]
+    """
+
+    flops: Any
+    bandwidth: Any
+    latency: Any
+    exponent: Any
+
+
+class TierRate(NamedTuple):
+    """One network tier with its fit.
+
+    Parameters
+    ----------
+    name : which tier; also the resource that reports name
+    size : devices inside one of its domains; None is the whole cluster [-]
+    bandwidth : one direction, per device, oversubscription taken off [B/s]
+    fit : fractions and latencies
+    axes : axes of a torus, 0 for a switch [-]
+    side : devices along one axis of the torus [-]
+    link : one torus link, one direction [B/s]
+    wraps : the torus closes on itself
+    in_network : the switch can reduce
+    """
+
+    name: str
+    size: Any
+    bandwidth: Any
+    fit: CollectiveFit
+    axes: int
+    side: Any
+    link: Any
+    wraps: bool
+    in_network: bool
+
+
+class Machine(NamedTuple):
+    """Everything the seconds depend on.
+
+    Parameters
+    ----------
+    peak : dense peak by number format, where known [FLOP/s]
+    bandwidth : of device memory [B/s]
+    capacity : of device memory [B]
+    devices : in the cluster [-]
+    tiers : innermost first
+    efficiency : the fits
+    matmul : achieved rates by number format in use
+    """
+
+    peak: dict[str, Any]
+    bandwidth: Any
+    capacity: Any
+    devices: Any
+    tiers: tuple[TierRate, ...]
+    efficiency: Efficiency
+    matmul: dict[str, MatmulRate]
+
+
+def machine(cluster: Cluster, efficiency: Efficiency, dtypes: tuple[str, ...]) -> Machine:
+    """Unpack a cluster and an efficiency once, for the number formats in use.
+
+    Parameters
+    ----------
+    cluster : the machine
+    efficiency : the fits
+    dtypes : number formats of the products in the tree
+
+    Returns
+    -------
+    plain numbers
+
+    Raises
+    ------
+    InputError
+        the device has no known peak in one of the formats
+    """
+    device = cluster.device
+    peak = {dtype: device.peak_for(dtype) for dtype in dtypes}
+    rates = {}
+    for dtype, most in peak.items():
+        fit = efficiency.matmul_for(dtype)
+        rates[dtype] = MatmulRate(fit.compute * most, fit.memory * device.memory_bandwidth, fit.latency, fit.exponent)
+    return Machine(
+        peak, device.memory_bandwidth, device.memory_capacity, cluster.devices,
+        tuple(_tier(tier, efficiency) for tier in cluster.tiers), efficiency, rates,
+    )  # fmt: skip
+
+
+def _tier(tier: Tier, efficiency: Efficiency) -> TierRate:
+    torus = tier.torus or ()
+    axes = tuple(side for side in torus if side > 1)
+    wraps = bool(axes) and all(closed for side, closed in zip(torus, tier.wrap, strict=True) if side > 1)
+    return TierRate(
+        tier.name, tier.size, tier.bandwidth / tier.oversubscription, efficiency.collective_for(tier.name),
+        len(axes), max(axes, default=1), tier.per_link or tier.bandwidth, wraps, tier.in_network_reduction,
+    )  # fmt: skip

@@ -1,0 +1,72 @@
+"""Seconds of one operator on one device."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from perfmodel.estimation.machine import Machine
+from perfmodel.formulas.roofline import flash_attention_flops, smooth_parts
+from perfmodel.work import Attention, Matmul, Stream, flops, memory_bytes
+
+__all__ = ["attention_seconds", "matmul_seconds", "stream_seconds"]
+
+Seconds = tuple[Any, dict[str, Any]]
+
+
+def matmul_seconds(work: Matmul, m: Machine) -> Seconds:
+    """A matrix product: the four-constant roofline.
+
+    Parameters
+    ----------
+    work : the operator
+    m : the machine's rates
+
+    Returns
+    -------
+    seconds, and the same by resource [s]
+    """
+    rate = m.matmul[work.dtype]
+    compute, memory = flops(work) / rate.flops, memory_bytes(work) / rate.bandwidth
+    busy, tensor = smooth_parts(a=compute, b=memory, exponent=rate.exponent)
+    return rate.latency + busy, {"compute": tensor, "memory_bandwidth": busy - tensor, "kernel_latency": rate.latency}
+
+
+def attention_seconds(work: Attention, m: Machine) -> Seconds:
+    """A fused attention kernel: whole tiles, exponentials, and the backward kernel's own rate.
+
+    Parameters
+    ----------
+    work : the operator
+    m : the machine's rates
+
+    Returns
+    -------
+    seconds, and the same by resource [s]
+    """
+    fit = m.efficiency.attention
+    done = flash_attention_flops(
+        sequences=work.sequences, heads=work.heads, head_dim=work.head_dim, queries=work.queries, pairs=work.pairs,
+        products=5 if work.backward else 2, softmax_dims=fit.softmax_dims, tile=fit.tile,
+    )  # fmt: skip
+    rate = fit.compute * (fit.backward if work.backward else 1.0) * m.peak[work.dtype]
+    compute, memory = done / rate, memory_bytes(work) / (fit.memory * m.bandwidth)
+    busy, tensor = smooth_parts(a=compute, b=memory, exponent=fit.exponent)
+    return fit.latency + busy, {"compute": tensor, "memory_bandwidth": busy - tensor, "kernel_latency": fit.latency}
+
+
+def stream_seconds(work: Stream, m: Machine) -> Seconds:
+    """A memory-bound kernel: its bytes at the bandwidth that kind of kernel reaches.
+
+    Parameters
+    ----------
+    work : the operator
+    m : the machine's rates
+
+    Returns
+    -------
+    seconds, and the same by resource [s]
+    """
+    fit = m.efficiency.stream
+    fraction = fit.memory.get(work.kind) or fit.memory["copy"]
+    memory, launch = work.bytes / (fraction * m.bandwidth), work.launches * fit.latency
+    return memory + launch, {"memory_bandwidth": memory, "kernel_latency": launch}

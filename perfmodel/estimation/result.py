@@ -1,0 +1,213 @@
+"""The answer: times, memory, what limits it, and everything it was made from."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import cached_property
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+from perfmodel.costs import Costs
+from perfmodel.efficiency import Efficiency
+from perfmodel.errors import UnsupportedError
+from perfmodel.estimation.timing import Timed
+from perfmodel.formulas.training import model_flops_utilisation
+from perfmodel.hardware import Cluster
+from perfmodel.model import Model
+from perfmodel.parallel import Parallel
+from perfmodel.workload import Training
+
+if TYPE_CHECKING:
+    import pandas
+
+__all__ = ["VIEWS", "Limiter", "Memory", "TrainingEstimate", "view"]
+
+VIEWS: dict[str, Callable[..., Any]] = {}
+"""How an estimate is shown, by name; filled by the floor above (`report`), so that nothing here looks upward."""
+
+
+def view(name: str) -> Callable[[Callable[..., Any]], Callable[..., Any]]:
+    """Register a function as the view of that name."""
+
+    def register(function: Callable[..., Any]) -> Callable[..., Any]:
+        VIEWS[name] = function
+        return function
+
+    return register
+
+
+class Memory(NamedTuple):
+    """Peak memory of one device on the worst pipeline stage, by kind.
+
+    Parameters
+    ----------
+    stage : the worst stage: first, middle or last
+    weights, gradients, optimizer : model states, exact [B]
+    activations : kept for backward [B]
+    buffers : alive for a moment [B]
+    overhead : context, communication buffers and fragmentation, as the efficiency declares them [B]
+    capacity : of the device [B]
+    """
+
+    stage: Any
+    weights: Any
+    gradients: Any
+    optimizer: Any
+    activations: Any
+    buffers: Any
+    overhead: Any
+    capacity: Any
+
+    @property
+    def states(self) -> Any:
+        """Weights, gradients and optimizer: the exact part [B]."""
+        return self.weights + self.gradients + self.optimizer
+
+    @property
+    def total(self) -> Any:
+        """Everything [B]."""
+        return self.states + self.activations + self.buffers + self.overhead
+
+    @property
+    def by_kind(self) -> dict[str, Any]:
+        """Every kind with its bytes [B]."""
+        kinds = ("weights", "gradients", "optimizer", "activations", "buffers", "overhead")
+        return {kind: getattr(self, kind) for kind in kinds}
+
+
+class Limiter(NamedTuple):
+    """The resource that takes most of the step, and the next one.
+
+    Parameters
+    ----------
+    name, share : the limiting resource and its part of the step [-]
+    runner_up, runner_up_share : the next one [-]
+    """
+
+    name: str
+    share: float
+    runner_up: str
+    runner_up_share: float
+
+    def __str__(self) -> str:
+        return f"{self.name} ({self.share:.0%}), then {self.runner_up} ({self.runner_up_share:.0%})"
+
+
+@dataclass(frozen=True, repr=False)
+class TrainingEstimate:
+    """How long one optimizer step takes, what it needs, and what limits it."""
+
+    model: Model
+    """What is trained."""
+    work: Training
+    """The step."""
+    layout: Parallel
+    """Degrees of parallelism, dp filled in."""
+    cluster: Cluster
+    """The machine."""
+    efficiency: Efficiency
+    """The fits in force."""
+    costs: Costs
+    """What was counted."""
+    tree: Timed
+    """The step as a tree of work with seconds."""
+    memory: Memory
+    """Peak memory of the worst stage."""
+    peak: Any
+    """Dense peak of one device in the number format of the products [FLOP/s]."""
+
+    @property
+    def step_time(self) -> Any:
+        """Time of one optimizer step [s]."""
+        return self.tree.seconds
+
+    @property
+    def tokens_per_second(self) -> Any:
+        """Tokens the whole job trains on each second [1/s]."""
+        return self.costs.tokens / self.step_time
+
+    @property
+    def tokens_per_second_per_device(self) -> Any:
+        """The same for one device [1/s]."""
+        return self.tokens_per_second / self.cluster.devices
+
+    def utilisation(self, convention: str = "causal") -> Any:
+        """Model or hardware FLOPs over what the dense peak could do.
+
+        Parameters
+        ----------
+        convention : "causal" (MFU, causal attention counted once), "palm" (MFU, full attention) or "hardware" (HFU,
+            recomputation counted)
+
+        Returns
+        -------
+        utilisation [-]
+        """
+        counted = {
+            "causal": self.costs.model_flops, "palm": self.costs.palm_flops, "hardware": self.costs.hardware_flops,
+        }  # fmt: skip
+        if convention not in counted:
+            raise UnsupportedError(f"convention = {convention!r} is not known; valid: {', '.join(counted)}")
+        return model_flops_utilisation(
+            flops=counted[convention], devices=self.cluster.devices, peak=self.peak, step_time=self.step_time
+        )
+
+    @property
+    def mfu(self) -> Any:
+        """Model FLOPs utilisation, causal attention counted once, recomputation not counted [-]."""
+        return self.utilisation("causal")
+
+    @property
+    def hfu(self) -> Any:
+        """Hardware FLOPs utilisation: recomputation counted [-]."""
+        return self.utilisation("hardware")
+
+    @property
+    def fits(self) -> Any:
+        """The worst stage fits into the device."""
+        return self.memory.total <= self.memory.capacity
+
+    @property
+    def resources(self) -> dict[str, Any]:
+        """Seconds of the step by resource; they add up to the step time [s]."""
+        return self.tree.resources
+
+    @cached_property
+    def terms(self) -> dict[str, Any]:
+        """Seconds of the step by kind of work; they add up to the step time [s]."""
+        found: dict[str, Any] = {}
+        _collect(self.tree, 1.0, found)
+        return found
+
+    @property
+    def limiter(self) -> Limiter:
+        """The resource that takes most of the step, and the runner-up."""
+        ranked = sorted(self.resources.items(), key=lambda item: -item[1])
+        (first, most), (second, next_) = ranked[0], (ranked + [("nothing", 0.0)])[1]
+        return Limiter(first, most / self.step_time, second, next_ / self.step_time)
+
+    def to_dict(self) -> dict[str, Any]:
+        """Every input and every number, in SI units, ready for JSON."""
+        return VIEWS["dict"](self)  # type: ignore[no-any-return]
+
+    def to_frame(self) -> pandas.DataFrame:
+        """The breakdown as a table: term, seconds, share."""
+        return VIEWS["frame"](self)  # type: ignore[no-any-return]
+
+    def explain(self) -> str:
+        """Each number with its formula, its inputs and its source."""
+        return VIEWS["explain"](self)  # type: ignore[no-any-return]
+
+    def __repr__(self) -> str:
+        return str(VIEWS["text"](self))
+
+    def _repr_html_(self) -> str:
+        return str(VIEWS["html"](self))
+
+
+def _collect(node: Timed, factor: Any, found: dict[str, Any]) -> None:
+    if node.kind:
+        found[node.kind] = found.get(node.kind, 0.0) + factor * node.seconds
+        return
+    for part in node.parts:
+        _collect(part, factor * node.times, found)

@@ -1,0 +1,106 @@
+"""Costs of a training step on a machine: the host's floor, the worst stage's memory, the estimate."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from perfmodel.costs import Costs, StageMemory, training_costs
+from perfmodel.efficiency import Efficiency
+from perfmodel.estimation.machine import Machine, machine
+from perfmodel.estimation.result import Memory, TrainingEstimate
+from perfmodel.estimation.timing import Clock, Timed
+from perfmodel.hardware import Cluster
+from perfmodel.model import Model
+from perfmodel.ops import maximum, where
+from perfmodel.parallel import Parallel
+from perfmodel.work import Collective, Leaf, kernels, total
+from perfmodel.workload import Training
+
+__all__ = ["estimate_training", "step", "worst_memory"]
+
+
+def estimate_training(
+    model: Model, work: Training, layout: Parallel, cluster: Cluster, efficiency: Efficiency
+) -> TrainingEstimate:
+    """Predict one optimizer step.
+
+    Parameters
+    ----------
+    model, work, layout : what is run, dp set and rules checked
+    cluster : on what
+    efficiency : the fits in force
+
+    Returns
+    -------
+    the estimate
+    """
+    costs = training_costs(model, work, layout)
+    rates = machine(cluster, efficiency, (costs.dtype,))
+    return TrainingEstimate(
+        model, work, layout, cluster, efficiency, costs, step(costs, rates), worst_memory(costs, rates),
+        rates.peak[costs.dtype],
+    )  # fmt: skip
+
+
+def step(costs: Costs, rates: Machine) -> Timed:
+    """Time the tree; a step can't be faster than its kernels can be launched.
+
+    Parameters
+    ----------
+    costs : what was counted
+    rates : of the machine
+
+    Returns
+    -------
+    the timed tree of the whole step
+    """
+    device = Clock(rates, costs.groups).time(costs.tree)
+    waiting = maximum(launches(costs) * rates.efficiency.host.launch - device.seconds, 0.0)
+    host = Timed("host launches", "host", waiting, {"host_launch": waiting}, 0.0)
+    return Timed(
+        device.name, "", device.seconds + waiting, {**device.resources, "host_launch": waiting}, device.hidden, 1,
+        (*device.parts, host),
+    )  # fmt: skip
+
+
+def launches(costs: Costs) -> Any:
+    """Kernels that the host launches in one step, mean over the stages; a message over one rank is none [-]."""
+
+    def measure(leaf: Leaf) -> Any:
+        if isinstance(leaf, Collective):
+            return where(costs.groups[leaf.axis].ranks > 1, 1.0, 0.0)
+        return kernels(leaf)
+
+    return total(costs.tree, measure)
+
+
+def worst_memory(costs: Costs, rates: Machine) -> Memory:
+    """Memory of the stage that needs most, with the overhead that the efficiency declares.
+
+    Parameters
+    ----------
+    costs : what was counted
+    rates : of the machine
+
+    Returns
+    -------
+    memory by kind
+    """
+    worst = costs.memory[0]
+    for stage in costs.memory[1:]:
+        worst = _larger(worst, stage)
+    declared = rates.efficiency.overhead
+    moving = worst.activations + worst.buffers
+    overhead = declared.context + declared.communication + declared.fragmentation * moving
+    return Memory(*worst, overhead, rates.capacity)
+
+
+def _larger(a: StageMemory, b: StageMemory) -> StageMemory:
+    more = b.total > a.total
+    return StageMemory(*(_pick(more, new, old) for new, old in zip(b, a, strict=True)))
+
+
+def _pick(condition: Any, a: Any, b: Any) -> Any:
+    if isinstance(a, str) and condition in (True, False):
+        return a if condition else b
+    return where(condition, a, b)

@@ -1,0 +1,231 @@
+"""An estimate as text, table, JSON, HTML and explanation."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from html import escape
+from typing import TYPE_CHECKING, Any
+
+from perfmodel.errors import InputError, MissingExtraError
+from perfmodel.estimation import TrainingEstimate
+from perfmodel.estimation.result import view
+from perfmodel.units import show
+
+if TYPE_CHECKING:
+    import pandas
+
+__all__ = ["RESOURCES", "TERMS", "compare", "describe", "headline", "to_dict", "to_frame", "to_html", "to_text"]
+
+TERMS = {
+    "matmul": "matrix products",
+    "attention": "attention kernels",
+    "memory-bound": "norms, activations, optimizer and other streams",
+    "tp": "tensor-parallel messages, exposed",
+    "cp": "context-parallel messages, exposed",
+    "pp": "pipeline sends, exposed",
+    "dp": "data-parallel messages, exposed",
+    "bubble": "pipeline bubble",
+    "host": "waiting for the host to launch kernels",
+}
+"""Kinds of work, as printed."""
+
+RESOURCES = {
+    "compute": "matrix units",
+    "memory_bandwidth": "memory bandwidth",
+    "kernel_latency": "kernel start-up",
+    "network_latency": "network latency",
+    "scale_up": "scale-up network",
+    "node": "network inside the node",
+    "fabric": "network between nodes",
+    "pipeline_bubble": "pipeline bubble",
+    "host_launch": "host",
+}
+"""Resources, as printed."""
+
+
+def describe(est: TrainingEstimate) -> str:
+    """The question in one line: model, machine, layout, batch."""
+    layout, work = est.layout, est.work
+    degrees = [f"{axis} {getattr(layout, axis)}" for axis in ("tp", "cp", "pp", "vpp", "dp")
+               if getattr(layout, axis) > 1 or axis == "dp"]  # fmt: skip
+    return (
+        f"{est.model.name} on {est.cluster.devices} x {est.cluster.device.name}: {', '.join(degrees)}, "
+        f"{layout.sharding}, micro batch {layout.micro_batch}, global batch {work.global_batch} x "
+        f"{work.sequence_length} tokens, {work.precision}, recompute {work.recompute}"
+    )
+
+
+def headline(est: TrainingEstimate) -> dict[str, str]:
+    """The answers that come first, printed."""
+    memory, limiter = est.memory, est.limiter
+    verdict = "fits" if est.fits else f"does NOT fit ({show(memory.total - memory.capacity, 'B')} over)"
+    return {
+        "step time": show(est.step_time, "s"),
+        "throughput": f"{est.tokens_per_second:,.0f} tokens/s, {est.tokens_per_second_per_device:,.0f} per device",
+        "MFU": f"{est.mfu:.1%} (causal attention counted once), HFU {est.hfu:.1%}",
+        "memory": f"{show(memory.total, 'B')} of {show(memory.capacity, 'B')} on the {memory.stage} stage: {verdict}",
+        "limited by": f"{RESOURCES[limiter.name]} ({limiter.share:.0%}), then {RESOURCES[limiter.runner_up]} "
+                      f"({limiter.runner_up_share:.0%})",
+        "efficiency": f"{est.efficiency.id} ({est.efficiency.confidence})",
+    }  # fmt: skip
+
+
+def _time_rows(est: TrainingEstimate) -> list[tuple[str, float, float]]:
+    rows = [(TERMS.get(name, name), value, value / est.step_time) for name, value in est.terms.items() if value > 0]
+    return sorted(rows, key=lambda row: -row[1])
+
+
+def _memory_rows(est: TrainingEstimate) -> list[tuple[str, float, float]]:
+    kinds = est.memory.by_kind
+    return [(name, value, value / est.memory.total) for name, value in kinds.items() if value > 0]
+
+
+@view("text")
+def to_text(est: TrainingEstimate) -> str:
+    """The estimate on one screen.
+
+    Parameters
+    ----------
+    est : the estimate
+
+    Returns
+    -------
+    plain text
+    """
+    lines = [describe(est), ""]
+    lines += [f"  {name:<12}{value}" for name, value in headline(est).items()]
+    lines += ["", "  time"]
+    lines += [f"    {name:<50}{show(value, 's'):>11}{share:>8.1%}" for name, value, share in _time_rows(est)]
+    lines += [f"    {'hidden behind compute':<50}{show(est.tree.hidden, 's'):>11}"]
+    lines += ["", f"  memory of one device, {est.memory.stage} stage"]
+    lines += [f"    {name:<50}{show(value, 'B'):>11}{share:>8.1%}" for name, value, share in _memory_rows(est)]
+    return "\n".join(lines)
+
+
+@view("html")
+def to_html(est: TrainingEstimate) -> str:
+    """The estimate for a notebook: tables with bars, no scripts.
+
+    Parameters
+    ----------
+    est : the estimate
+
+    Returns
+    -------
+    HTML
+    """
+    answers = "".join(f"<tr><th style='text-align:left'>{escape(name)}</th><td style='text-align:left'>"
+                      f"{escape(value)}</td></tr>" for name, value in headline(est).items())  # fmt: skip
+    times = _bars("time", [(name, show(value, "s"), share) for name, value, share in _time_rows(est)])
+    kinds = _bars("memory", [(name, show(value, "B"), share) for name, value, share in _memory_rows(est)])
+    return f"<div><p><b>{escape(describe(est))}</b></p><table>{answers}</table>{times}{kinds}</div>"
+
+
+def _bars(title: str, rows: list[tuple[str, str, float]]) -> str:
+    cells = "".join(
+        f"<tr><td style='text-align:left'>{escape(name)}</td><td>{escape(value)}</td><td>{share:.1%}</td>"
+        f"<td style='min-width:12em'><div style='background:#4c78a8;height:0.8em;width:{100 * share:.1f}%'></div></td></tr>"
+        for name, value, share in rows
+    )
+    return f"<table><thead><tr><th style='text-align:left' colspan='4'>{escape(title)}</th></tr></thead>{cells}</table>"
+
+
+@view("dict")
+def to_dict(est: TrainingEstimate) -> dict[str, Any]:
+    """Every input and every number in SI units; keys stay stable.
+
+    Parameters
+    ----------
+    est : the estimate
+
+    Returns
+    -------
+    nested mapping, ready for JSON
+    """
+    limiter, memory = est.limiter, est.memory
+    return {
+        "model": {"name": est.model.name, "family": est.model.family, "parameters": est.model.parameters},
+        "workload": est.work.model_dump(mode="json"),
+        "layout": est.layout.model_dump(mode="json"),
+        "cluster": {"name": est.cluster.name, "device": est.cluster.device.id, "devices": est.cluster.devices},
+        "efficiency": est.efficiency.id,
+        "step_time": est.step_time,
+        "tokens_per_second": est.tokens_per_second,
+        "tokens_per_second_per_device": est.tokens_per_second_per_device,
+        "mfu": est.mfu,
+        "mfu_convention": "causal attention counted once, recomputation not counted",
+        "hfu": est.hfu,
+        "fits": bool(est.fits),
+        "memory": {**memory.by_kind, "total": memory.total, "capacity": memory.capacity, "stage": memory.stage},
+        "limiter": limiter._asdict(),
+        "terms": est.terms,
+        "resources": est.resources,
+        "hidden": est.tree.hidden,
+        "model_flops": est.costs.model_flops,
+        "hardware_flops": est.costs.hardware_flops,
+    }
+
+
+@view("frame")
+def to_frame(est: TrainingEstimate) -> pandas.DataFrame:
+    """The breakdown as a table: one row a term of time and a kind of memory.
+
+    Parameters
+    ----------
+    est : the estimate
+
+    Returns
+    -------
+    columns quantity, name, value (s or B), share
+
+    Raises
+    ------
+    MissingExtraError
+        pandas is not installed
+    """
+    frame = _pandas().DataFrame
+    rows = [("time", *row) for row in _time_rows(est)] + [("memory", *row) for row in _memory_rows(est)]
+    return frame(rows, columns=["quantity", "name", "value", "share"])
+
+
+def compare(estimates: Mapping[str, TrainingEstimate]) -> pandas.DataFrame:
+    """Several estimates side by side, one row each.
+
+    Parameters
+    ----------
+    estimates : by the name they get in the table
+
+    Returns
+    -------
+    columns devices, step_time [s], tokens_per_second_per_device, mfu, memory [GiB], fits, limiter
+
+    Raises
+    ------
+    InputError
+        nothing to compare
+    MissingExtraError
+        pandas is not installed
+    """
+    if not estimates:
+        raise InputError("compare needs at least one estimate: compare({'H100': est_a, 'B200': est_b})")
+    rows = {
+        name: {
+            "devices": est.cluster.devices,
+            "step_time": est.step_time,
+            "tokens_per_second_per_device": est.tokens_per_second_per_device,
+            "mfu": est.mfu,
+            "memory_gib": est.memory.total / 2**30,
+            "fits": bool(est.fits),
+            "limiter": est.limiter.name,
+        }
+        for name, est in estimates.items()
+    }
+    return _pandas().DataFrame.from_dict(rows, orient="index")
+
+
+def _pandas() -> Any:
+    try:
+        import pandas
+    except ImportError:
+        raise MissingExtraError("pandas", "frame") from None
+    return pandas

@@ -1,0 +1,147 @@
+"""A measured row -> the job that perfmodel is asked about. Reads the configuration, never the measurement."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from typing import Any, NamedTuple
+
+from perfmodel.decoder import decoder
+from perfmodel.errors import UnsupportedError
+from perfmodel.hardware import Cluster, Device
+from perfmodel.model import Model
+from perfmodel.parallel import Parallel
+from perfmodel.workload import PRECISIONS, Training
+
+__all__ = ["Job", "training_job"]
+
+Row = Mapping[str, Any]
+
+HIDDEN_FROM_PREDICTION = ("measured", "id", "source", "date", "notes")
+"""A prediction may not look at these fields of a row."""
+
+FAMILIES: dict[str, dict[str, Any]] = {
+    "gpt": {"gated": False, "norm": "layer", "norm_bias": True, "qkv_bias": True, "output_bias": True,
+            "mlp_bias": True, "tied": True, "rotary": False},
+    "llama": {},
+    "nemotron": {"gated": False, "norm": "layer", "norm_bias": True},
+    "gemma3": {"arrangement": "sandwich", "tied": True},
+}  # fmt: skip
+"""Variants of a dense decoder by the family a row names."""
+FAMILIES["bloom"] = {**FAMILIES["gpt"], "embedding_norm": True}
+
+CORE_ONLY = ("selective:core_attn", "selective", "core_attn")
+
+
+class Job(NamedTuple):
+    """What `estimate` is given for a row."""
+
+    model: Model
+    work: Training
+    layout: Parallel
+    cluster: Cluster
+
+
+def training_job(row: Row) -> Job:
+    """The job of a training row.
+
+    Parameters
+    ----------
+    row : in the format of `docs/measurements.md`
+
+    Returns
+    -------
+    model, workload, layout and cluster
+
+    Raises
+    ------
+    UnsupportedError
+        the row uses something that is not built yet; the message is the reason
+    """
+    configuration = {key: value for key, value in row.items() if key not in HIDDEN_FROM_PREDICTION}
+    return Job(_model(configuration), _work(configuration), _layout(configuration), _cluster(configuration))
+
+
+def _model(row: Row) -> Model:
+    given = row["model"]
+    if given.get("experts"):
+        raise UnsupportedError("mixture of experts is not built yet")
+    if given["family"] not in FAMILIES:
+        raise UnsupportedError(f"model family {given['family']} is not built yet")
+    variant = dict(FAMILIES[given["family"]])
+    if not variant.get("rotary", True) and "alibi" not in str(given.get("positional", "")):
+        variant["positions"] = int(row["sequence_length"])
+    return decoder(
+        name=given["name"], family=given["family"], layers=given["layers"], hidden=given["hidden"],
+        heads=given["heads"], kv_heads=given.get("kv_heads"), head_dim=given.get("head_dim"), inner=given["ffn"],
+        vocabulary=_padded(given["vocab"]), windows=_windows(given), **variant,
+    )  # fmt: skip
+
+
+def _padded(vocabulary: int, multiple: int = 128) -> int:
+    return -(-vocabulary // multiple) * multiple
+
+
+def _windows(given: Row) -> tuple[int | None, ...]:
+    window = given.get("sliding_window")
+    if window is None:
+        return (None,)
+    return (window,) * given["local_global_ratio"] + (None,) if "local_global_ratio" in given else (window,)
+
+
+def _work(row: Row) -> Training:
+    if row["precision"] not in PRECISIONS:
+        raise UnsupportedError(f"precision {row['precision']} is not built yet")
+    if row["recompute"] == "selective" and row.get("recompute_detail") not in (None, *CORE_ONLY):
+        raise UnsupportedError("a recompute policy other than none, attention core and full is not built yet")
+    return Training(
+        global_batch=int(row["global_batch"]), sequence_length=int(row["sequence_length"]),
+        precision=row["precision"], recompute=row["recompute"], attention=row.get("attention") or "flash",
+        dropout=row.get("attention") == "unfused",
+    )  # fmt: skip
+
+
+def _layout(row: Row) -> Parallel:
+    given = row["parallel"]
+    if given["sharding"] == "hsdp":
+        raise UnsupportedError("sharding hsdp is not built yet")
+    if given.get("ep", 1) > 1:
+        raise UnsupportedError("expert parallelism is not built yet")
+    return Parallel(
+        tp=given["tp"], pp=given["pp"], vpp=given.get("vpp", 1), cp=given["cp"], dp=given["dp"],
+        micro_batch=int(row["micro_batch"]), sharding=given["sharding"], sequence_parallel=given["sp"],
+    )  # fmt: skip
+
+
+def _cluster(row: Row) -> Cluster:
+    device, per_node = Device.load(row["hardware"]), min(int(row["devices_per_node"]), int(row["devices"]))
+    return Cluster.of(
+        device, int(row["devices"]), devices_per_node=per_node,
+        scale_out=stated_bandwidth(str(row.get("network") or ""), per_node),
+    )  # fmt: skip
+
+
+def stated_bandwidth(network: str, devices_per_node: int) -> float | None:
+    """Scale-out bandwidth of one device, where the row's free text states it for a node.
+
+    Parameters
+    ----------
+    network : the row's description of its fabric
+    devices_per_node : that share the node's adapters [-]
+
+    Returns
+    -------
+    one direction, per device, or None where nothing is stated [B/s]
+
+    Examples
+    --------
+    >>> stated_bandwidth("NVLink3 intra-node; 4x100 Gb/s Omni-Path per node", 8)
+    6250000000.0
+    >>> stated_bandwidth("NVLink4 single node", 8) is None
+    True
+    """
+    several = re.search(r"(\d+)\s*x\s*(\d+)\s*Gb/s[^;]*per node", network)
+    if several:
+        return int(several[1]) * int(several[2]) * 1e9 / 8 / devices_per_node
+    one = re.search(r"(\d+)\s*Gb/s per node", network)
+    return int(one[1]) * 1e9 / 8 / devices_per_node if one else None

@@ -1,0 +1,211 @@
+"""Predictions against measured runs: one score a row, skipped rows with their reason, summaries by group."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from perfmodel.efficiency import Efficiency
+from perfmodel.errors import InputError, UnsupportedError
+from perfmodel.estimation import estimate
+from perfmodel.validation.rows import training_job
+
+__all__ = ["Report", "Score", "Skipped", "read_rows", "summary", "validate", "validate_rows"]
+
+GROUPS = ("source", "hardware", "family", "software")
+
+
+@dataclass(frozen=True)
+class Score:
+    """One metric of one row."""
+
+    id: str
+    metric: str
+    measured: float
+    predicted: float
+    groups: dict[str, str]
+
+    @property
+    def error(self) -> float:
+        """Predicted over measured, less one [-]."""
+        return self.predicted / self.measured - 1
+
+
+@dataclass(frozen=True)
+class Skipped:
+    """A row without prediction; it counts as a miss."""
+
+    id: str
+    reason: str
+    groups: dict[str, str]
+
+
+@dataclass
+class Report:
+    """All scores of a validation."""
+
+    scores: list[Score] = field(default_factory=list)
+    skipped: list[Skipped] = field(default_factory=list)
+
+    def of(self, metric: str) -> list[Score]:
+        """Scores of one metric."""
+        return [score for score in self.scores if score.metric == metric]
+
+    @property
+    def metrics(self) -> list[str]:
+        """Metrics that were scored, in order of appearance."""
+        return list(dict.fromkeys(score.metric for score in self.scores))
+
+    def to_dict(self) -> dict[str, Any]:
+        """Rows, skipped rows and summary, as `perfmodel validate --json` writes them."""
+        keys = ("id", "metric", "measured", "predicted")
+        return {
+            "rows": [{key: getattr(score, key) for key in keys} for score in self.scores],
+            "skipped": [{"id": one.id, "reason": one.reason} for one in self.skipped],
+            "summary": {metric: self.summary(metric) for metric in self.metrics},
+        }
+
+    def summary(self, metric: str) -> dict[str, Any]:
+        """Over all rows, and by source, hardware, model family and software."""
+        scores = self.of(metric)
+        found: dict[str, Any] = {"all": summary(scores, self.skipped)}
+        for group in GROUPS:
+            names = sorted({one.groups[group] for one in [*scores, *self.skipped]})
+            found[f"by_{group}"] = {
+                name: summary(
+                    [score for score in scores if score.groups[group] == name],
+                    [one for one in self.skipped if one.groups[group] == name],
+                )
+                for name in names
+            }
+        return found
+
+
+def summary(scores: list[Score], skipped: list[Skipped]) -> dict[str, Any]:
+    """Median and 90th percentile of the absolute error, median signed error, coverage.
+
+    Parameters
+    ----------
+    scores : of one metric
+    skipped : rows of the same group without prediction
+
+    Returns
+    -------
+    rows, skipped, coverage, median_error, p90_error, mean_error, bias; errors null without rows [-]
+    """
+    errors = np.array([score.error for score in scores])
+    rows, out = len(scores), len(skipped)
+    found: dict[str, Any] = {"rows": rows, "skipped": out, "coverage": rows / max(rows + out, 1)}
+    names = ("median_error", "p90_error", "mean_error", "bias")
+    if not rows:
+        return found | dict.fromkeys(names)
+    size = np.abs(errors)
+    values = (np.median(size), np.percentile(size, 90), size.mean(), np.median(errors))
+    return found | {name: float(value) for name, value in zip(names, values, strict=True)}
+
+
+def read_rows(path: str | Path) -> list[dict[str, Any]]:
+    """Rows of a .jsonl file; each carries its line for messages.
+
+    Parameters
+    ----------
+    path : of the file
+
+    Returns
+    -------
+    the rows
+
+    Raises
+    ------
+    InputError
+        the file is missing, or a line is not a JSON object
+    """
+    file = Path(path)
+    if not file.is_file():
+        raise InputError(f"no such file: {file}")
+    rows = []
+    for number, line in enumerate(file.read_text(encoding="utf-8").splitlines(), start=1):
+        if not line.strip():
+            continue
+        try:
+            row = json.loads(line)
+        except json.JSONDecodeError as error:
+            raise InputError(f"{file}:{number}: not JSON ({error.msg} at column {error.colno})") from None
+        if not isinstance(row, dict):
+            raise InputError(f"{file}:{number}: a row is a JSON object, not {type(row).__name__}")
+        rows.append({"id": f"{file.name}:{number}", **row})
+    return rows
+
+
+def validate(
+    paths: Iterable[str | Path], *, efficiency: Efficiency | None = None, progress: Callable[..., Any] | None = None
+) -> Report:
+    """Score every row of some files.
+
+    Parameters
+    ----------
+    paths : .jsonl files in the format of `docs/measurements.md`
+    efficiency : fits to use for every row; None takes each device's default
+    progress : wraps the rows, like tqdm
+
+    Returns
+    -------
+    the report
+    """
+    rows = [row for path in paths for row in read_rows(path)]
+    return validate_rows(progress(rows) if progress else rows, efficiency=efficiency)
+
+
+def validate_rows(rows: Iterable[dict[str, Any]], *, efficiency: Efficiency | None = None) -> Report:
+    """Score rows at hand; see `validate`."""
+    report = Report()
+    for row in rows:
+        groups = _groups(row)
+        try:
+            scores = _score(row, groups, efficiency)
+        except InputError as error:
+            # one line: a reason is something to count
+            report.skipped.append(Skipped(str(row["id"]), " ".join(str(error).split()), groups))
+            continue
+        report.scores.extend(scores)
+    return report
+
+
+def _groups(row: dict[str, Any]) -> dict[str, str]:
+    model = row.get("model")
+    family = model.get("family") if isinstance(model, dict) else None
+    named = {"source": row.get("source"), "hardware": row.get("hardware"), "software": row.get("software")}
+    return {key: str(value or "not stated") for key, value in {**named, "family": family}.items()}
+
+
+def _score(row: dict[str, Any], groups: dict[str, str], efficiency: Efficiency | None) -> list[Score]:
+    if row.get("kind", "training") != "training":
+        raise UnsupportedError(f"rows of kind {row['kind']} are not built yet")
+    job = _job(row)
+    est = estimate(*job, efficiency=efficiency)
+    measured = row.get("measured") or {}
+    pairs = {
+        "step_time": (measured.get("step_time_s"), float(est.step_time)),
+        "peak_memory": (_gib(measured.get("peak_memory_gib")), float(est.memory.total)),
+    }
+    return [
+        Score(str(row["id"]), metric, float(truth), predicted, groups)
+        for metric, (truth, predicted) in pairs.items()
+        if truth
+    ]
+
+
+def _job(row: dict[str, Any]) -> Any:
+    try:
+        return training_job(row)
+    except KeyError as missing:
+        raise InputError(f"the row lacks {missing}") from None
+
+
+def _gib(value: float | None) -> float | None:
+    return None if value is None else value * 2**30
