@@ -15,7 +15,7 @@ from perfmodel.units import Bytes, Seconds
 T = TypeVar("T")
 
 __all__ = [
-    "AttentionFit", "CollectiveFit", "Efficiency", "HostFit", "MatmulFit", "OverheadFit", "StreamFit", "efficiencies",
+    "AttentionFit", "CollectiveFit", "Efficiency", "HostFit", "MatmulFit", "OverheadFit", "OverlapFit", "StreamFit", "efficiencies",
 ]  # fmt: skip
 
 
@@ -30,6 +30,10 @@ class MatmulFit(Spec):
     """Time of an empty kernel on the device, t0 [s]."""
     exponent: float = Field(gt=0)
     """Sharpness of the roofline's ridge, p [-]."""
+    sustained: float = Field(gt=0, le=1, default=1)
+    """Rate once power and clocks have settled, over the rate of short bursts [-]."""
+    accumulate: float = Field(gt=0, le=1, default=1)
+    """Rate of products that add into their result (weight gradients), over the others [-]."""
 
 
 class AttentionFit(Spec):
@@ -81,6 +85,13 @@ class CollectiveFit(Spec):
     """The same for a point-to-point message [-]."""
 
 
+class OverlapFit(Spec):
+    """Communication beside compute."""
+
+    slowdown: float = Field(ge=0, le=1)
+    """Time that compute loses for each second of hidden communication: the share of its cores the messages hold [-]."""
+
+
 class HostFit(Spec):
     """The host that launches kernels."""
 
@@ -112,6 +123,8 @@ class Efficiency(SourcedSpec):
     """Memory-bound kernels."""
     collective: dict[str, CollectiveFit]
     """By network tier: scale_up, node, fabric; "default" serves tiers not listed."""
+    overlap: OverlapFit
+    """What hidden messages cost."""
     host: HostFit
     """Kernel launches."""
     overhead: OverheadFit

@@ -32,6 +32,7 @@ class Matmul(NamedTuple):
     count : independent products of this shape, launched as one batch [-]
     dtype : number format it is computed in; names the peak
     operand_bytes, result_bytes : bytes moved per element of A and B, and of C [B]
+    accumulate : C is read, added to and written back (a weight's gradient)
     """
 
     name: str
@@ -42,6 +43,7 @@ class Matmul(NamedTuple):
     dtype: str = "bf16"
     operand_bytes: Any = 2
     result_bytes: Any = 2
+    accumulate: bool = False
 
 
 class Attention(NamedTuple):
@@ -225,7 +227,8 @@ def memory_bytes(leaf: Leaf) -> Any:
     """Bytes a leaf must move through device memory, each operand once [B]."""
     if isinstance(leaf, Matmul):
         operands = leaf.operand_bytes * leaf.k * (leaf.m + leaf.n)
-        return leaf.count * (operands + leaf.result_bytes * leaf.m * leaf.n)
+        result = leaf.result_bytes * leaf.m * leaf.n * (2 if leaf.accumulate else 1)
+        return leaf.count * (operands + result)
     if isinstance(leaf, Attention):
         # q and the result, k and v; the backward pass reads them with the gradient and writes three gradients
         once = leaf.queries * leaf.heads * 2 + leaf.keys * leaf.kv_heads * 2

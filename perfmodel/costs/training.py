@@ -23,7 +23,7 @@ def training_pass(work: Training, layout: Parallel) -> Pass:
     return Pass(
         layout.micro_batch, work.sequence_length, work.sequence_length, layout.tp, layout.cp,
         layout.sequence_parallel, formats.dtype, formats.activation_bytes, formats.gradient_bytes,
-        work.attention == "flash", work.dropout,
+        work.attention == "flash", work.dropout, "tp" in layout.overlap, "cp" in layout.overlap,
     )  # fmt: skip
 
 

@@ -19,12 +19,14 @@ class MatmulRate(NamedTuple):
     bandwidth : efficiency times memory bandwidth [B/s]
     latency : of an empty kernel [s]
     exponent : of the ridge [-]
+    accumulate : rate of products that add into their result, over the others [-]
     """
 
     flops: Any
     bandwidth: Any
     latency: Any
     exponent: Any
+    accumulate: Any
 
 
 class TierRate(NamedTuple):
@@ -100,7 +102,10 @@ def machine(cluster: Cluster, efficiency: Efficiency, dtypes: tuple[str, ...]) -
     rates = {}
     for dtype, most in peak.items():
         fit = efficiency.matmul_for(dtype)
-        rates[dtype] = MatmulRate(fit.compute * most, fit.memory * device.memory_bandwidth, fit.latency, fit.exponent)
+        rates[dtype] = MatmulRate(
+            fit.compute * fit.sustained * most, fit.memory * device.memory_bandwidth, fit.latency, fit.exponent,
+            fit.accumulate,
+        )  # fmt: skip
     return Machine(
         peak, device.memory_bandwidth, device.memory_capacity, cluster.devices,
         tuple(_tier(tier, efficiency) for tier in cluster.tiers), efficiency, rates,

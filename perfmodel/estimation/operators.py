@@ -27,6 +27,8 @@ def matmul_seconds(work: Matmul, m: Machine) -> Seconds:
     """
     rate = m.matmul[work.dtype]
     compute, memory = flops(work) / rate.flops, memory_bytes(work) / rate.bandwidth
+    if work.accumulate:
+        compute = compute / rate.accumulate
     busy, tensor = smooth_parts(a=compute, b=memory, exponent=rate.exponent)
     return rate.latency + busy, {"compute": tensor, "memory_bandwidth": busy - tensor, "kernel_latency": rate.latency}
 

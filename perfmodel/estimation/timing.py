@@ -116,10 +116,13 @@ def _times(name: str, times: Any, part: Timed) -> Timed:
 def _overlap(clock: Clock, work: Overlap) -> Timed:
     inner, behind = clock.time(work.work), clock.time(work.behind)
     exposed = maximum(inner.seconds - behind.seconds, 0.0)
+    hidden = inner.seconds - exposed
+    # what is hidden still holds some of the cores that compute would use
+    lost = clock.rates.efficiency.overlap.slowdown * hidden
     # what sticks out keeps the mix of resources of the whole message
     share = where(inner.seconds > 0, exposed / maximum(inner.seconds, 1e-300), 0.0)
-    hidden = inner.hidden + inner.seconds - exposed
-    return Timed(work.name, "", exposed, _scaled(inner.resources, share), hidden, share, (inner,))
+    parts = (_times("exposed", share, inner), Timed("contention", "contention", lost, {"compute": lost}, hidden))
+    return _serial(work.name, parts)
 
 
 def _pipeline(clock: Clock, work: Pipeline) -> Timed:

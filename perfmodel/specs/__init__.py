@@ -5,9 +5,9 @@ finds files by name in the user's own folders before the bundled ones, `schemas`
 editor.
 """
 
-from perfmodel.specs.catalogue import Catalogue
+from perfmodel.specs.catalogue import Catalogue, bundled_folder
 from perfmodel.specs.reading import read_yaml
 from perfmodel.specs.schema import schemas, write_schemas
 from perfmodel.specs.spec import SourcedSpec, Spec
 
-__all__ = ["Catalogue", "SourcedSpec", "Spec", "read_yaml", "schemas", "write_schemas"]
+__all__ = ["Catalogue", "SourcedSpec", "Spec", "bundled_folder", "read_yaml", "schemas", "write_schemas"]

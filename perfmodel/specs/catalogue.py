@@ -16,17 +16,15 @@ from pathlib import Path
 from types import ModuleType
 from typing import TYPE_CHECKING, Any, Generic, NamedTuple, TypeVar
 
-import yaml
-
 from perfmodel.errors import SpecError, near, unknown
-from perfmodel.specs.reading import read_spec
+from perfmodel.specs.reading import parse_yaml, read_spec
 from perfmodel.specs.spec import Spec
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
     from importlib.metadata import EntryPoint
 
-__all__ = ["Catalogue", "registered"]
+__all__ = ["Catalogue", "bundled_folder", "registered"]
 
 T = TypeVar("T", bound=Spec)
 
@@ -120,7 +118,7 @@ class Catalogue(Generic[T]):
         for root, origin in _roots():
             yield Place(root / self.folder, origin)
             yield Place(root, origin, mixed=True)
-        yield Place(_bundled_folder(self.bundled), "bundled")
+        yield Place(bundled_folder(self.bundled), "bundled")
 
 
 _CATALOGUES: dict[str, Catalogue[Any]] = {}
@@ -170,8 +168,13 @@ def _folder_of(entry: EntryPoint) -> Path:
 
 
 @lru_cache
-def _bundled_folder(folder: str) -> Path:
-    """Inside the package when installed from a wheel, at the top of the repository otherwise."""
+def bundled_folder(folder: str) -> Path:
+    """A folder of bundled data: inside an installed package, at the top of a repository.
+
+    Parameters
+    ----------
+    folder : such as ``hardware_specs/devices``
+    """
     package = Path(__file__).resolve().parents[1]
     inside = package / folder
     return inside if inside.is_dir() else package.parent / folder
@@ -201,4 +204,4 @@ def _aliases(path: Path, stamp: tuple[int, int]) -> frozenset[str]:
     found = _ALIASES.search(path.read_text(encoding="utf-8", errors="replace"))
     if found is None:
         return frozenset()
-    return frozenset(_normal(str(alias)) for alias in yaml.safe_load(found[0])["aliases"])
+    return frozenset(_normal(str(alias)) for alias in parse_yaml(found[0])["aliases"])

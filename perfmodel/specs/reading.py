@@ -23,7 +23,7 @@ try:
 except ImportError:  # PyYAML without libyaml: slower, else the same
     from yaml import SafeLoader  # type: ignore[assignment]
 
-__all__ = ["read_spec", "read_yaml"]
+__all__ = ["parse_yaml", "read_spec", "read_yaml"]
 
 T = TypeVar("T", bound=BaseModel)
 
@@ -63,21 +63,31 @@ def read_yaml(path: str | PathLike[str]) -> dict[str, Any]:
     -------
     its content; anything but a mapping with unique keys is a `SpecError` that names the file and the line
     """
-    text = _text(Path(path))
-    try:
-        content = yaml.load(text, _Loader)
-    except yaml.MarkedYAMLError as error:
-        mark = error.problem_mark or error.context_mark
-        line = f", line {mark.line + 1}" if mark else ""
-        raise SpecError(
-            f"{path}{line}: this is not readable as YAML: {error.problem or error.context}"
-        ) from None
-    except yaml.YAMLError as error:
-        raise SpecError(f"{path}: this is not readable as YAML: {error}") from None
+    content = parse_yaml(_text(Path(path)), str(path))
     if not isinstance(content, dict):
         found = "nothing" if content is None else f"a {type(content).__name__}"
         raise SpecError(f'{path}: a specification is a mapping ("field: value" lines); found {found}')
     return content
+
+
+def parse_yaml(text: str, origin: str = "this text") -> Any:
+    """The content of YAML text.
+
+    Parameters
+    ----------
+    text : a whole document
+    origin : where it is from; opens the message of an error
+    """
+    try:
+        return yaml.load(text, _Loader)
+    except yaml.MarkedYAMLError as error:
+        mark = error.problem_mark or error.context_mark
+        line = f", line {mark.line + 1}" if mark else ""
+        raise SpecError(
+            f"{origin}{line}: this is not readable as YAML: {error.problem or error.context}"
+        ) from None
+    except yaml.YAMLError as error:
+        raise SpecError(f"{origin}: this is not readable as YAML: {error}") from None
 
 
 def read_spec(path: Path, cls: type[T]) -> T:

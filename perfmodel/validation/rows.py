@@ -110,7 +110,15 @@ def _layout(row: Row) -> Parallel:
     return Parallel(
         tp=given["tp"], pp=given["pp"], vpp=given.get("vpp", 1), cp=given["cp"], dp=given["dp"],
         micro_batch=int(row["micro_batch"]), sharding=given["sharding"], sequence_parallel=given["sp"],
+        overlap=_overlap(str(row.get("software"))),
     )  # fmt: skip
+
+
+def _overlap(software: str) -> tuple[Any, ...]:
+    """What the software's recipes run beside compute."""
+    # NeMo's performance recipes set tp_comm_overlap wherever sequence parallelism is on
+    nemo = software.startswith(("NeMo", "Megatron-Bridge"))
+    return ("tp", "dp", "pp", "cp") if nemo else ("dp", "pp", "cp")
 
 
 def _cluster(row: Row) -> Cluster:

@@ -1,0 +1,208 @@
+"""Softmax attention: multi-head, multi-query and grouped-query, over the whole context or a window."""
+
+from __future__ import annotations
+
+from typing import Any, Literal
+
+from perfmodel.layers.base import (
+    Layer, Pass, Weight, linear_backward, linear_forward, region_entry, region_exit, stream,
+)  # fmt: skip
+from perfmodel.ops import maximum, minimum
+from perfmodel.work import Attention, Collective, Matmul, Overlap, Repeat, Serial, Stream, Work
+
+__all__ = ["QueryKeyNorm", "SelfAttention", "visible_pairs"]
+
+QueryKeyNorm = Literal["none", "shared", "per_head", "full"]
+"""What a norm on queries and keys has one learned scale for."""
+
+
+def visible_pairs(queries: Any, window: Any, *, causal: bool) -> Any:
+    """(query, key) pairs of one sequence that a mask leaves.
+
+    Parameters
+    ----------
+    queries : tokens of the sequence [-]
+    window : a query sees itself and the window - 1 positions before it [-]
+    causal : no query sees a later key
+
+    Returns
+    -------
+    pairs [-]
+
+    Examples
+    --------
+    >>> visible_pairs(4, 4, causal=True), visible_pairs(4, 2, causal=True), visible_pairs(4, 4, causal=False)
+    (10.0, 7.0, 16)
+    """
+    if not causal:
+        return queries * minimum(queries, window)
+    reach = minimum(queries, window)
+    return reach * (reach + 1) / 2 + maximum(queries - reach, 0) * reach
+
+
+class SelfAttention(Layer):
+    """Self-attention with its projections. Heads are split over tp, the sequence over cp."""
+
+    hidden: int
+    """Model width [-]."""
+    heads: int
+    """Query heads [-]."""
+    kv_heads: int
+    """Key and value heads; 1 is multi-query, fewer than `heads` grouped-query [-]."""
+    head_dim: int
+    """Size of one head [-]."""
+    qkv_bias: bool = False
+    """Query, key and value projections have a bias."""
+    output_bias: bool = False
+    """The output projection has a bias."""
+    rotary: bool = True
+    """Queries and keys are rotated by position."""
+    qk_norm: QueryKeyNorm = "none"
+    """Norm on queries and keys: none, one scale shared by all heads, one per head, or one over the full width."""
+    qk_norm_bias: bool = False
+    """That norm has a learned shift."""
+    window: int | None = None
+    """Sliding window [-]; None attends to all earlier positions."""
+    causal: bool = True
+    """Later positions are masked."""
+
+    @property
+    def query_width(self) -> int:
+        """Width of all query heads [-]."""
+        return self.heads * self.head_dim
+
+    @property
+    def kv_width(self) -> int:
+        """Width of all keys, or of all values [-]."""
+        return self.kv_heads * self.head_dim
+
+    def weights(self) -> tuple[Weight, ...]:
+        """Fused or separate projections count the same."""
+        qkv, out = self.query_width + 2 * self.kv_width, self.query_width
+        named = [Weight("qkv", (self.hidden, qkv)), Weight("output", (out, self.hidden))]
+        if self.qkv_bias:
+            named.append(Weight("qkv bias", (qkv,), "bias"))
+        if self.output_bias:
+            named.append(Weight("output bias", (self.hidden,), "bias", None))
+        return (*named, *self._norm_weights("query norm", self.heads), *self._norm_weights("key norm", self.kv_heads))
+
+    def _norm_weights(self, name: str, heads: int) -> tuple[Weight, ...]:
+        if self.qk_norm == "none":
+            return ()
+        shapes = {"shared": (self.head_dim,), "per_head": (heads, self.head_dim), "full": (heads * self.head_dim,)}
+        scale = Weight(name, shapes[self.qk_norm], "norm", None)
+        return (scale, scale._replace(name=name + " bias")) if self.qk_norm_bias else (scale,)
+
+    def tensor_limits(self) -> tuple[tuple[str, int], ...]:
+        """Whole heads on every rank."""
+        return (("attention heads", self.heads),)
+
+    def _qkv_shape(self, p: Pass) -> dict[str, Any]:
+        # with more tp ranks than kv heads, every rank keeps one whole kv head
+        kv = maximum(self.kv_heads / p.tp, 1) * self.head_dim
+        return {"tokens": p.tokens, "inputs": self.hidden, "outputs": self.query_width / p.tp + 2 * kv}
+
+    def _output_shape(self, p: Pass) -> dict[str, Any]:
+        return {"tokens": p.tokens, "inputs": self.query_width / p.tp, "outputs": self.hidden}
+
+    def _rotated(self, p: Pass) -> Any:
+        return p.tokens * (self.query_width + self.kv_width) / p.tp
+
+    def forward(self, p: Pass) -> Work:
+        """Projection, rotation, attention core, projection, with the messages around them."""
+        qkv = linear_forward("qkv", p, **self._qkv_shape(p))
+        output = linear_forward("output", p, **self._output_shape(p))
+        between: list[Work] = []
+        if self.qk_norm != "none":
+            between.append(stream("query-key norm", p, elements=self._rotated(p), passes=2, kind="norm", launches=2))
+        if self.rotary:
+            between.append(stream("rotary", p, elements=self._rotated(p), passes=2, kind="rotary"))
+        entry, leave = region_entry(p, self.hidden, qkv), region_exit(p, self.hidden, output)
+        return Serial("attention", (*entry, qkv, *between, self.core(p), output, *leave))
+
+    def backward(self, p: Pass) -> Work:
+        """The mirror of forward; each linear layer has two products."""
+        qkv = linear_backward("qkv", p, **self._qkv_shape(p))
+        output = linear_backward("output", p, **self._output_shape(p))
+        between: list[Work] = []
+        if self.rotary:
+            between.append(stream("rotary backward", p, elements=self._rotated(p), passes=2, kind="rotary"))
+        if self.qk_norm != "none":
+            between.append(stream("query-key norm backward", p, elements=self._rotated(p), passes=3, kind="norm"))
+        entry = region_entry(p, self.hidden, *qkv, backward=True)
+        leave = region_exit(p, self.hidden, *output, backward=True)
+        return Serial("attention backward", (*leave, *output, self._core(p, backward=True), *between, *qkv, *entry))
+
+    def core(self, p: Pass) -> Work:
+        """Scores, softmax and weighted values of this device's heads."""
+        return self._core(p, backward=False)
+
+    def _core(self, p: Pass, *, backward: bool) -> Work:
+        window = p.keys if self.window is None else minimum(self.window, p.keys)
+        pairs = visible_pairs(p.queries, window, causal=self.causal) / p.cp
+        heads = self.heads / p.tp
+        kv_heads = maximum(self.kv_heads / p.tp, 1)
+        if p.fused_attention:
+            # a ring of cp ranks works in cp steps, each on the keys that have just come by
+            kernel = Attention(
+                "attention core", p.sequences, heads, kv_heads, self.head_dim, p.queries / p.cp, p.keys / p.cp,
+                pairs / p.cp, backward, p.dtype, p.element_bytes,
+            )  # fmt: skip
+            steps = Serial("core", (Repeat("ring steps", p.cp, kernel), self._merge(p, backward=backward)))
+            return Serial("core", (*self._ring(p, steps, backward=backward), steps))
+        return self._unfused_core(p, heads, backward=backward)
+
+    def _merge(self, p: Pass, *, backward: bool) -> Work:
+        """Joins a step's result to the running one in 32 bits; backward adds up three gradients."""
+        queries, keys = p.tokens * self.query_width / p.tp, p.tokens * self.kv_width / p.tp
+        added = queries + 2 * keys if backward else queries
+        moved = added * (p.element_bytes + 2 * 4) * (p.cp - 1)
+        return Stream("merge ring steps", moved, "copy", p.cp - 1)
+
+    def _ring(self, p: Pass, steps: Work, *, backward: bool) -> tuple[Work, ...]:
+        """Keys and values pass around the cp ranks; backward their gradients come along."""
+        payload = p.sequences * p.queries * 2 * maximum(self.kv_heads / p.tp, 1) * self.head_dim * p.element_bytes
+        messages: list[Work] = [Collective("cp keys and values", "all_gather", payload, "cp")]
+        if backward:
+            messages.append(Collective("cp key and value gradients", "reduce_scatter", payload, "cp"))
+        ring = Serial("cp ring", tuple(messages))
+        return (Overlap("cp ring", ring, Repeat("steps", 1 - 1 / p.cp, steps)),) if p.overlap_context else (ring,)
+
+    def _unfused_core(self, p: Pass, heads: Any, *, backward: bool) -> Work:
+        # batched products over full score matrices: eager kernels compute what the mask later drops
+        rows, keys = p.queries / p.cp, p.keys
+        batch = p.sequences * heads
+        scores = batch * rows * keys
+        mask = 1 / p.element_bytes if p.dropout else 0
+        def product(name: str, m: Any, n: Any, k: Any) -> Matmul:
+            return Matmul(name, m, n, k, batch, p.dtype, p.element_bytes, p.element_bytes)
+        if not backward:
+            return Serial("core", (
+                product("scores", rows, keys, self.head_dim),
+                stream("softmax", p, elements=scores, passes=2, kind="softmax"),
+                *([stream("attention dropout", p, elements=scores, passes=2 + mask, kind="softmax")]
+                  if p.dropout else []),
+                product("weighted values", rows, self.head_dim, keys),
+            ))  # fmt: skip
+        return Serial("core backward", (
+            product("values dgrad", keys, self.head_dim, rows),
+            product("weights dgrad", rows, keys, self.head_dim),
+            *([stream("attention dropout backward", p, elements=scores, passes=2 + mask, kind="softmax")]
+              if p.dropout else []),
+            stream("softmax backward", p, elements=scores, passes=3, kind="softmax"),
+            product("queries dgrad", rows, self.head_dim, keys),
+            product("keys dgrad", keys, self.head_dim, rows),
+        ))  # fmt: skip
+
+    def saved(self, p: Pass) -> Any:
+        """Input, q, k, v and the core's result; eager attention also keeps the scores."""
+        qkv = p.tokens * (self.query_width + 2 * self.kv_width) / p.tp
+        kept = p.shard_tokens * self.hidden + qkv + p.tokens * self.query_width / p.tp
+        return kept * p.element_bytes + self.saved_core(p)
+
+    def saved_core(self, p: Pass) -> Any:
+        """Softmax result, and with dropout its mask and its dropped copy; fused kernels keep a number a row."""
+        if p.fused_attention:
+            return p.tokens * self.heads / p.tp * 4
+        scores = p.sequences * self.heads / p.tp * p.queries / p.cp * p.keys
+        return scores * ((2 * p.element_bytes + 1) if p.dropout else p.element_bytes)

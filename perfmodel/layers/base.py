@@ -1,0 +1,230 @@
+"""What every layer answers: its weights, its work forward and backward, and what it keeps for backward."""
+
+from __future__ import annotations
+
+import math
+from typing import Any, Literal, NamedTuple
+
+from perfmodel.specs import Spec
+from perfmodel.work import Collective, Matmul, Overlap, Repeat, Serial, Stream, Work
+
+__all__ = ["Layer", "Pass", "Weight", "linear_backward", "linear_forward", "region_entry", "region_exit", "stream"]
+
+Kind = Literal["matrix", "norm", "bias", "embedding", "position", "head"]
+
+
+class Weight(NamedTuple):
+    """One parameter tensor.
+
+    Parameters
+    ----------
+    name : as frameworks call it
+    shape : its dimensions [-]
+    kind : matrix, norm, bias, embedding, position or head
+    split : the parallel axis that divides it (tp), or None where every rank holds all of it
+    """
+
+    name: str
+    shape: tuple[int, ...]
+    kind: Kind = "matrix"
+    split: str | None = "tp"
+
+    @property
+    def count(self) -> int:
+        """Parameters in the tensor [-]."""
+        return math.prod(self.shape)
+
+
+class Pass(NamedTuple):
+    """One micro-batch through a layer, as one device sees it. Numbers may be arrays or symbols.
+
+    Parameters
+    ----------
+    sequences : micro-batch [-]
+    queries : tokens of one sequence in this pass, before context parallelism [-]
+    keys : positions that attention may look at [-]
+    tp, cp : tensor- and context-parallel degree [-]
+    sequence_parallel : norms and residuals are split over the tp ranks (a structure, never an array)
+    dtype : number format of the matrix products
+    element_bytes : of an activation [B]
+    gradient_bytes : of an accumulated weight gradient [B]
+    fused_attention : flash kernels; else scores are stored
+    dropout : dropout masks are kept
+    overlap_tensor : tensor-parallel messages are cut into pieces and run beside the product next to them
+    overlap_context : keys and values travel while the ring works on the last ones
+    """
+
+    sequences: Any
+    queries: Any
+    keys: Any
+    tp: Any = 1
+    cp: Any = 1
+    sequence_parallel: bool = False
+    dtype: str = "bf16"
+    element_bytes: Any = 2
+    gradient_bytes: Any = 4
+    fused_attention: bool = True
+    dropout: bool = False
+    overlap_tensor: bool = False
+    overlap_context: bool = False
+
+    @property
+    def tokens(self) -> Any:
+        """Tokens this device's context-parallel rank works on [-]."""
+        return self.sequences * self.queries / self.cp
+
+    @property
+    def shard_tokens(self) -> Any:
+        """Tokens this device holds outside the tensor-parallel regions [-]."""
+        return self.tokens / self.tp if self.sequence_parallel else self.tokens
+
+
+class Layer(Spec):
+    """A part of a model. A new kind of layer is one file with one subclass.
+
+    All counts are for one device and one pass, split as `Pass` says.
+    """
+
+    def weights(self) -> tuple[Weight, ...]:
+        """Every parameter tensor of the layer, whole."""
+        return ()
+
+    def tensor_limits(self) -> tuple[tuple[str, int], ...]:
+        """Sizes that the tensor-parallel degree must divide, with their names."""
+        return ()
+
+    def forward(self, p: Pass) -> Work:
+        """Operators of the forward pass."""
+        raise NotImplementedError
+
+    def backward(self, p: Pass) -> Work:
+        """Operators of the backward pass, without recomputation."""
+        raise NotImplementedError
+
+    def saved(self, p: Pass) -> Any:
+        """Bytes kept from forward to backward [B]."""
+        raise NotImplementedError
+
+    def saved_core(self, p: Pass) -> Any:
+        """Part of `saved` that recomputing the attention core gives back [B]."""
+        return 0
+
+    def core(self, p: Pass) -> Work:
+        """Work that recomputing the attention core repeats."""
+        return Serial("core", ())
+
+
+def linear_forward(name: str, p: Pass, *, tokens: Any, inputs: Any, outputs: Any, count: Any = 1) -> Matmul:
+    """The forward product of a linear layer on this device: [tokens, inputs] · [inputs, outputs].
+
+    Parameters
+    ----------
+    name : of the layer
+    p : the pass
+    tokens, inputs, outputs : as this device has them [-]
+    count : equal products in one launch [-]
+
+    Returns
+    -------
+    the operator
+    """
+    return Matmul(name, tokens, outputs, inputs, count, p.dtype, p.element_bytes, p.element_bytes)
+
+
+def linear_backward(name: str, p: Pass, *, tokens: Any, inputs: Any, outputs: Any) -> tuple[Matmul, Matmul]:
+    """The two backward products of a linear layer: gradient of the input, and of the weight (accumulated in place).
+
+    Parameters
+    ----------
+    name : of the layer
+    p : the pass
+    tokens, inputs, outputs : as this device has them [-]
+
+    Returns
+    -------
+    the operators
+    """
+    return (
+        Matmul(name + " dgrad", tokens, inputs, outputs, 1, p.dtype, p.element_bytes, p.element_bytes),
+        Matmul(name + " wgrad", inputs, outputs, tokens, 1, p.dtype, p.element_bytes, p.gradient_bytes, True),
+    )
+
+
+def region_entry(p: Pass, hidden: int, *beside: Matmul, backward: bool = False) -> tuple[Work, ...]:
+    """Messages where activations enter a tensor-parallel region (Megatron's f, or g-bar with sequence parallelism).
+
+    Parameters
+    ----------
+    p : the pass
+    hidden : model width [-]
+    *beside : products next to the messages, in their order; where the pass overlaps, each message hides behind its own
+    backward : the mirrored pass: reduce the input's gradient, and with sequence parallelism gather the input again
+        for the weight's gradient
+
+    Returns
+    -------
+    the messages; over one rank they cost nothing
+    """
+    if not p.sequence_parallel:
+        kinds = (("tp all-reduce", "all_reduce"),) if backward else ()
+    elif backward:
+        kinds = (("tp all-gather input", "all_gather"), ("tp reduce-scatter", "reduce_scatter"))
+    else:
+        kinds = (("tp all-gather", "all_gather"),)
+    return _tensor_messages(p, hidden, kinds, beside)
+
+
+def region_exit(p: Pass, hidden: int, *beside: Matmul, backward: bool = False) -> tuple[Work, ...]:
+    """Messages where activations leave a tensor-parallel region (Megatron's g, or its sequence-parallel form).
+
+    Parameters
+    ----------
+    p : the pass
+    hidden : model width [-]
+    *beside : products next to the messages; see `region_entry`
+    backward : the mirrored pass
+
+    Returns
+    -------
+    the messages; over one rank they cost nothing
+    """
+    if p.sequence_parallel:
+        kinds = (("tp all-gather", "all_gather"),) if backward else (("tp reduce-scatter", "reduce_scatter"),)
+    else:
+        kinds = () if backward else (("tp all-reduce", "all_reduce"),)
+    return _tensor_messages(p, hidden, kinds, beside)
+
+
+def _tensor_messages(
+    p: Pass, hidden: int, kinds: tuple[tuple[str, str], ...], beside: tuple[Matmul, ...]
+) -> tuple[Work, ...]:
+    payload = p.tokens * hidden * p.element_bytes
+    messages = tuple(Collective(name, kind, payload, "tp") for name, kind in kinds)
+    if not p.overlap_tensor or not beside:
+        return messages
+    # pipelined in tp pieces: the first (or last) piece has nothing to hide behind
+    products = beside + beside[-1:] * (len(messages) - len(beside))
+    return tuple(
+        Serial(message.name, (Repeat("first piece", 1 / p.tp, message),
+                              Overlap("other pieces", Repeat("pieces", 1 - 1 / p.tp, message), product)))
+        for message, product in zip(messages, products, strict=False)
+    )  # fmt: skip
+
+
+def stream(name: str, p: Pass, *, elements: Any, passes: float, kind: str, launches: float = 1) -> Stream:
+    """A memory-bound kernel over `elements` activations, `passes` of them read or written.
+
+    Parameters
+    ----------
+    name : of the operator
+    p : the pass
+    elements : activations in one tensor [-]
+    passes : tensors read and written [-]
+    kind : streaming efficiency that applies
+    launches : kernels [-]
+
+    Returns
+    -------
+    the operator
+    """
+    return Stream(name, elements * passes * p.element_bytes, kind, launches)

@@ -1,0 +1,141 @@
+"""Where tokens enter and leave: the token table, learned positions, and the head with its loss."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from perfmodel.layers.base import (
+    Layer, Pass, Weight, linear_backward, linear_forward, region_entry, region_exit, stream,
+)  # fmt: skip
+from perfmodel.work import Collective, Serial, Stream, Work
+
+__all__ = ["Embedding", "Head", "PositionTable", "Projection"]
+
+
+class Embedding(Layer):
+    """The token table. The vocabulary is split over tp."""
+
+    vocabulary: int
+    """Rows of the token table [-]."""
+    width: int
+    """Width of an embedding [-]."""
+
+    def weights(self) -> tuple[Weight, ...]:
+        """The table."""
+        return (Weight("token table", (self.vocabulary, self.width), "embedding"),)
+
+    def forward(self, p: Pass) -> Work:
+        """Gather rows; the tp ranks add up what each of them found."""
+        look_up = stream("embedding", p, elements=p.tokens * self.width, passes=2, kind="embedding")
+        return Serial("embedding", (look_up, *region_exit(p, self.width)))
+
+    def backward(self, p: Pass) -> Work:
+        """Scatter-add into the table's gradient."""
+        moved = p.tokens * self.width * (p.element_bytes + 2 * p.gradient_bytes)
+        scatter = Stream("embedding backward", moved, "embedding")
+        return Serial("embedding backward", (*region_exit(p, self.width, backward=True), scatter))
+
+    def saved(self, p: Pass) -> Any:
+        """Token numbers, eight bytes each."""
+        return p.tokens * 8
+
+
+class PositionTable(Layer):
+    """Learned absolute positions, added to the embedding; every rank holds the whole table."""
+
+    positions: int
+    """Rows [-]."""
+    width: int
+    """Model width [-]."""
+
+    def weights(self) -> tuple[Weight, ...]:
+        """The table."""
+        return (Weight("position table", (self.positions, self.width), "position", None),)
+
+    def forward(self, p: Pass) -> Work:
+        """Read the stream and the rows, write the sum."""
+        return stream("positions", p, elements=p.shard_tokens * self.width, passes=3, kind="residual")
+
+    def backward(self, p: Pass) -> Work:
+        """Sum the gradient over the sequences of the micro-batch."""
+        return stream("positions backward", p, elements=p.shard_tokens * self.width, passes=2, kind="embedding")
+
+    def saved(self, p: Pass) -> Any:
+        """Nothing: the gradient does not depend on the input."""
+        return 0
+
+
+class Projection(Layer):
+    """A plain linear layer that every rank computes whole (OPT-350m's factorised embedding)."""
+
+    inputs: int
+    """Input width [-]."""
+    outputs: int
+    """Output width [-]."""
+
+    def weights(self) -> tuple[Weight, ...]:
+        """One matrix."""
+        return (Weight("projection", (self.inputs, self.outputs), "matrix", None),)
+
+    def forward(self, p: Pass) -> Work:
+        """One product."""
+        return linear_forward("projection", p, tokens=p.shard_tokens, inputs=self.inputs, outputs=self.outputs)
+
+    def backward(self, p: Pass) -> Work:
+        """Two products."""
+        shape = {"tokens": p.shard_tokens, "inputs": self.inputs, "outputs": self.outputs}
+        return Serial("projection backward", linear_backward("projection", p, **shape))
+
+    def saved(self, p: Pass) -> Any:
+        """The input."""
+        return p.shard_tokens * self.inputs * p.element_bytes
+
+
+class Head(Layer):
+    """The output projection to the vocabulary, and the cross-entropy loss in 32 bits. Split over tp."""
+
+    vocabulary: int
+    """Classes [-]."""
+    width: int
+    """Width of the input [-]."""
+    tied: bool = False
+    """Shares its matrix with the token table."""
+    bias: bool = False
+    """Has a bias a class."""
+
+    def weights(self) -> tuple[Weight, ...]:
+        """Nothing of its own where tied."""
+        named = [] if self.tied else [Weight("head", (self.width, self.vocabulary), "head")]
+        if self.bias:
+            named.append(Weight("head bias", (self.vocabulary,), "bias"))
+        return tuple(named)
+
+    def _shape(self, p: Pass) -> dict[str, Any]:
+        return {"tokens": p.tokens, "inputs": self.width, "outputs": self.vocabulary / p.tp}
+
+    def forward(self, p: Pass) -> Work:
+        """Logits, their 32-bit copy, and the loss; tp ranks exchange the maximum, the target and the sum."""
+        logits = p.tokens * self.vocabulary / p.tp
+        return Serial("head", (
+            *region_entry(p, self.width),
+            linear_forward("head", p, **self._shape(p)),
+            Stream("loss", logits * (p.element_bytes + 3 * 4), "softmax", 3),
+            Collective("tp loss", "all_reduce", 3 * 4 * p.tokens, "tp"),
+        ))  # fmt: skip
+
+    def backward(self, p: Pass) -> Work:
+        """Gradient of the loss in 32 bits, then the two products."""
+        logits = p.tokens * self.vocabulary / p.tp
+        return Serial("head backward", (
+            Stream("loss backward", logits * (p.element_bytes + 2 * 4), "softmax"),
+            *linear_backward("head", p, **self._shape(p)),
+            *region_entry(p, self.width, backward=True),
+        ))  # fmt: skip
+
+    def saved(self, p: Pass) -> Any:
+        """The input, and the 32-bit logits that the loss keeps."""
+        return p.shard_tokens * self.width * p.element_bytes + self.logits_bytes(p)
+
+    def logits_bytes(self, p: Pass) -> Any:
+        """Logits in 32 bits [B]."""
+        return p.tokens * self.vocabulary / p.tp * 4

@@ -1,0 +1,73 @@
+"""The feed-forward block: plain (up, activation, down) or gated (up and gate, product, down)."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from perfmodel.layers.base import (
+    Layer, Pass, Weight, linear_backward, linear_forward, region_entry, region_exit, stream,
+)  # fmt: skip
+from perfmodel.work import Serial, Work
+
+__all__ = ["Mlp"]
+
+
+class Mlp(Layer):
+    """Two linear layers around an activation; the inner width is split over tp."""
+
+    hidden: int
+    """Model width [-]."""
+    inner: int
+    """Inner width [-]."""
+    gated: bool = True
+    """A second up-projection gates the first (SwiGLU and kin)."""
+    bias: bool = False
+    """Both projections have a bias."""
+    activation: str = "silu"
+    """Name of the non-linearity; its cost is that of streaming its operands."""
+
+    @property
+    def up_width(self) -> int:
+        """Outputs of the first projection [-]."""
+        return self.inner * (2 if self.gated else 1)
+
+    def weights(self) -> tuple[Weight, ...]:
+        """Up (with gate) and down projection."""
+        named = [Weight("up", (self.hidden, self.up_width)), Weight("down", (self.inner, self.hidden))]
+        if self.bias:
+            named += [Weight("up bias", (self.up_width,), "bias"), Weight("down bias", (self.hidden,), "bias", None)]
+        return tuple(named)
+
+    def tensor_limits(self) -> tuple[tuple[str, int], ...]:
+        """Whole columns on every rank."""
+        return (("feed-forward columns", self.inner),)
+
+    def _up_shape(self, p: Pass) -> dict[str, Any]:
+        return {"tokens": p.tokens, "inputs": self.hidden, "outputs": self.up_width / p.tp}
+
+    def _down_shape(self, p: Pass) -> dict[str, Any]:
+        return {"tokens": p.tokens, "inputs": self.inner / p.tp, "outputs": self.hidden}
+
+    def forward(self, p: Pass) -> Work:
+        """Up, activation, down, with the messages around them."""
+        up = linear_forward("mlp up", p, **self._up_shape(p))
+        down = linear_forward("mlp down", p, **self._down_shape(p))
+        inner, passes = p.tokens * self.inner / p.tp, 3 if self.gated else 2
+        activation = stream("activation", p, elements=inner, passes=passes, kind="activation")
+        entry, leave = region_entry(p, self.hidden, up), region_exit(p, self.hidden, down)
+        return Serial("mlp", (*entry, up, activation, down, *leave))
+
+    def backward(self, p: Pass) -> Work:
+        """The mirror of forward; a gated activation reads three tensors and writes two."""
+        up = linear_backward("mlp up", p, **self._up_shape(p))
+        down = linear_backward("mlp down", p, **self._down_shape(p))
+        inner, passes = p.tokens * self.inner / p.tp, 5 if self.gated else 3
+        activation = stream("activation backward", p, elements=inner, passes=passes, kind="activation")
+        entry = region_entry(p, self.hidden, *up, backward=True)
+        leave = region_exit(p, self.hidden, *down, backward=True)
+        return Serial("mlp backward", (*leave, *down, activation, *up, *entry))
+
+    def saved(self, p: Pass) -> Any:
+        """Input, what the activation needs, and what the down projection needs."""
+        tensors = 3 if self.gated else 2
+        return (p.shard_tokens * self.hidden + p.tokens * tensors * self.inner / p.tp) * p.element_bytes

@@ -1,0 +1,64 @@
+"""Normalisation over the model width, and the residual additions between sub-layers."""
+
+from __future__ import annotations
+
+from typing import Any, Literal
+
+from perfmodel.layers.base import Layer, Pass, Weight, stream
+from perfmodel.work import Work
+
+__all__ = ["Norm", "Residual"]
+
+
+class Norm(Layer):
+    """LayerNorm or RMSNorm over the last dimension."""
+
+    width: int
+    """Normalised dimension [-]."""
+    kind: Literal["layer", "rms"] = "rms"
+    """LayerNorm subtracts the mean, RMSNorm does not."""
+    weight: bool = True
+    """Has a learned scale."""
+    bias: bool = False
+    """Has a learned shift."""
+
+    def weights(self) -> tuple[Weight, ...]:
+        """Scale and shift, whole on every rank."""
+        named = (("weight", self.weight), ("bias", self.bias))
+        return tuple(Weight(name, (self.width,), "norm", None) for name, present in named if present)
+
+    def forward(self, p: Pass) -> Work:
+        """Read once, write once."""
+        return stream("norm", p, elements=p.shard_tokens * self.width, passes=2, kind="norm")
+
+    def backward(self, p: Pass) -> Work:
+        """Read the input and the gradient, write the gradient."""
+        return stream("norm backward", p, elements=p.shard_tokens * self.width, passes=3, kind="norm", launches=2)
+
+    def saved(self, p: Pass) -> Any:
+        """The input; the statistics are a few bytes a token and left out."""
+        return p.shard_tokens * self.width * p.element_bytes
+
+
+class Residual(Layer):
+    """Adds a sub-layer's output to the stream, with dropout where the model trains with it."""
+
+    width: int
+    """Model width [-]."""
+    inputs: int = 2
+    """Tensors added: the stream and each sub-layer that joins it here [-]."""
+
+    def forward(self, p: Pass) -> Work:
+        """Read every input, write the sum (and a one-byte mask where there is dropout)."""
+        mask = 1 / p.element_bytes if p.dropout else 0
+        passes = self.inputs + 1 + mask
+        return stream("residual", p, elements=p.shard_tokens * self.width, passes=passes, kind="residual")
+
+    def backward(self, p: Pass) -> Work:
+        """Gradients of the branches are summed where they meet; dropout masks the one that goes in."""
+        mask = (2 + 1 / p.element_bytes) if p.dropout else 0
+        return stream("residual backward", p, elements=p.shard_tokens * self.width, passes=3 + mask, kind="residual")
+
+    def saved(self, p: Pass) -> Any:
+        """One byte of mask per sub-layer with dropout, else nothing."""
+        return p.shard_tokens * self.width * (self.inputs - 1) if p.dropout else 0
