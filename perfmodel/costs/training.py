@@ -131,13 +131,19 @@ class _Step:
         )  # fmt: skip
 
     def _send(self, body: Work) -> Work:
-        """Activations to the next stage and gradients back, once a chunk; hidden where the pipeline interleaves."""
+        """Activations to the next stage and gradients back, once a chunk; hidden where the pipeline interleaves.
+
+        Each tensor rank sends its share, and the receivers gather it again where the tensor is not sharded anyway
+        (Narayanan et al. 2021, arXiv:2104.04473, section 4.1).
+        """
         p, layout = self.pass_, self.layout
-        payload = p.shard_tokens * self.model.hidden * p.element_bytes
-        pair = Serial("pp sends", (
-            Collective("send activations", "send", payload, "pp"), Collective("send gradients", "send", payload, "pp"),
-        ))  # fmt: skip
-        sends = Repeat("pp sends", layout.vpp * minimum(layout.pp - 1, 1), pair)
+        whole = p.tokens * self.model.hidden * p.element_bytes
+        gather = () if p.sequence_parallel else (Collective("gather received", "all_gather", whole, "tp"),)
+        both = tuple(
+            Serial(f"send {what}", (Collective(f"send {what}", "send", whole / p.tp, "pp"), *gather))
+            for what in ("activations", "gradients")
+        )
+        sends = Repeat("pp sends", layout.vpp * minimum(layout.pp - 1, 1), Serial("pp sends", both))
         interleaved = where(layout.vpp > 1, 1.0, 0.0)
         return self._beside("pp sends", sends, Repeat("layers", interleaved * self.share.middle, body), "pp")
 
