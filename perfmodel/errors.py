@@ -18,6 +18,7 @@ perfmodel.errors.UnknownNameError: unknown device "h10"; did you mean h100? vali
 from __future__ import annotations
 
 import difflib
+import re
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
@@ -98,15 +99,21 @@ def near(name: str, choices: Iterable[str], n: int = 3) -> list[str]:
     >>> near("H100", ["nvidia-h100-sxm-80gb", "nvidia-h100-pcie-80gb", "amd-mi300x"])
     ['nvidia-h100-sxm-80gb', 'nvidia-h100-pcie-80gb']
     """
-    wanted = name.casefold()
-    match = difflib.SequenceMatcher(b=wanted)
-    alike: dict[str, float] = {}
-    for choice in choices:
-        match.set_seq1(choice.casefold())
-        alike[choice] = max(match.ratio(), 0.9 * (wanted != "" and wanted in choice.casefold()))
+    alike = {choice: _likeness(name.casefold(), choice.casefold()) for choice in choices}
     cutoff = max(0.6, max(alike.values(), default=0.0) - 0.1)
     close = [choice for choice, likeness in alike.items() if likeness >= cutoff]
     return sorted(close, key=lambda choice: -alike[choice])[:n]
+
+
+def _likeness(name: str, choice: str) -> float:
+    """How much a name looks like a choice or, a little less, like a part of it; 1 is the same."""
+    match = difflib.SequenceMatcher(b=name)
+    likeness = 0.9 * (name != "" and name in choice)
+    for text, weight in ((choice, 1.0), *((part, 0.9) for part in re.split(r"[-_ ]", choice))):
+        match.set_seq1(text)
+        if match.quick_ratio() * weight > likeness:
+            likeness = max(likeness, match.ratio() * weight)
+    return likeness
 
 
 def unknown(kind: str, name: str, choices: Iterable[str], hint: str = "") -> UnknownNameError:

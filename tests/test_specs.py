@@ -263,7 +263,7 @@ def test_look_up_order(tmp_path, machines, monkeypatch):
     user = tmp_path / "config" / "perfmodel"
     monkeypatch.setenv("PERFMODEL_PATH", f"{folders['first']}:{folders['second']}")
     monkeypatch.setattr(catalogue, "_plugins", lambda: ((folders["plugin"], "entry point acme"),))
-    monkeypatch.setattr(catalogue, "_bundled_folder", lambda folder: folders["bundled"])
+    monkeypatch.setattr(catalogue, "bundled_folder", lambda folder: folders["bundled"])
     write(folders["bundled"] / "m1.yaml", cores=1)
     write(folders["bundled"] / "m2.yaml", cores=1)
     assert machines.load("m1").cores == 1

@@ -52,12 +52,14 @@ def schema_of(cls: type[BaseModel]) -> dict[str, Any]:
 
 
 def _draft7(schema: Any) -> Any:
-    """The same schema where a reference stands alone, since draft 7 ignores whatever stands beside one."""
+    """The same schema where a reference stands alone, since draft 7 ignores what is beside one; prose is cut short."""
     if isinstance(schema, list):
         return [_draft7(each) for each in schema]
     if not isinstance(schema, dict):
         return schema
     walked = {key: _draft7(value) for key, value in schema.items()}
+    if isinstance(walked.get("description"), str):
+        walked["description"] = walked["description"].split("\n\n")[0]
     if "$ref" in walked and len(walked) > 1:
         walked["allOf"] = [{"$ref": walked.pop("$ref")}]
     if "prefixItems" in walked:
