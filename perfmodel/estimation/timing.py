@@ -11,7 +11,7 @@ from perfmodel.estimation.operators import attention_seconds, matmul_seconds, st
 from perfmodel.formulas.pipeline import pipeline_time
 from perfmodel.ops import maximum, where
 from perfmodel.parallel import Group
-from perfmodel.work import Attention, Collective, Matmul, Overlap, Pipeline, Repeat, Serial, Stream, Work
+from perfmodel.work import Attention, Collective, Leaf, Matmul, Overlap, Pipeline, Repeat, Serial, Stream, Work
 
 __all__ = ["Clock", "Timed"]
 
@@ -31,6 +31,7 @@ class Timed(NamedTuple):
     hidden : communication that runs beside compute [s]
     times : repetitions of the parts [-]
     parts : its parts; each in seconds of one repetition
+    work : the operator of a leaf, with its demands
     """
 
     name: str
@@ -40,6 +41,7 @@ class Timed(NamedTuple):
     hidden: Any
     times: Any = 1
     parts: tuple[Timed, ...] = ()
+    work: Leaf | None = None
 
 
 class Clock:
@@ -65,20 +67,21 @@ class Clock:
 
 
 def _matmul(clock: Clock, work: Matmul) -> Timed:
-    return Timed(work.name, "matmul", *matmul_seconds(work, clock.rates), 0.0)
+    return Timed(work.name, "matmul", *matmul_seconds(work, clock.rates), 0.0, work=work)
 
 
 def _attention(clock: Clock, work: Attention) -> Timed:
-    return Timed(work.name, "attention", *attention_seconds(work, clock.rates), 0.0)
+    return Timed(work.name, "attention", *attention_seconds(work, clock.rates), 0.0, work=work)
 
 
 def _stream(clock: Clock, work: Stream) -> Timed:
-    return Timed(work.name, "memory-bound", *stream_seconds(work, clock.rates), 0.0)
+    return Timed(work.name, "memory-bound", *stream_seconds(work, clock.rates), 0.0, work=work)
 
 
 def _collective(clock: Clock, work: Collective) -> Timed:
     axis = "dp" if work.axis == "data" else work.axis
-    return Timed(work.name, axis, *collective_seconds(work, clock.rates, clock.groups[work.axis]), 0.0)
+    seconds = collective_seconds(work, clock.rates, clock.groups[work.axis])
+    return Timed(work.name, axis, *seconds, 0.0, work=work)
 
 
 def _series(clock: Clock, work: Serial) -> Timed:

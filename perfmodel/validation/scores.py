@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections import Counter
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -60,6 +61,10 @@ class Report:
     def metrics(self) -> list[str]:
         """Metrics that were scored, in order of appearance."""
         return list(dict.fromkeys(score.metric for score in self.scores))
+
+    def reasons(self) -> dict[str, int]:
+        """Why rows were skipped, the commonest reason first."""
+        return dict(Counter(one.reason for one in self.skipped).most_common())
 
     def to_dict(self) -> dict[str, Any]:
         """Rows, skipped rows and summary, as `perfmodel validate --json` writes them."""

@@ -24,6 +24,7 @@ TERMS = {
     "cp": "context-parallel messages, exposed",
     "pp": "pipeline sends, exposed",
     "dp": "data-parallel messages, exposed",
+    "contention": "compute slowed by messages beside it",
     "bubble": "pipeline bubble",
     "host": "waiting for the host to launch kernels",
 }

@@ -1,0 +1,245 @@
+"""The same verbs on the command line. Results on stdout, talk on stderr; exit 0 it fits, 1 it does not, 2 bad input."""
+
+from __future__ import annotations
+
+import json
+import sys
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+from rich.console import Console
+from rich.table import Table
+
+import perfmodel as pm
+from perfmodel.errors import InputError, PerfModelError, unknown
+from perfmodel.hardware import links
+from perfmodel.specs import schemas, write_schemas
+from perfmodel.units import show as shown
+from perfmodel.validation import Report
+
+__all__ = ["app", "main"]
+
+FITS, DOES_NOT_FIT, BAD_INPUT = 0, 1, 2
+
+app = typer.Typer(
+    no_args_is_help=True, add_completion=False, rich_markup_mode=None, pretty_exceptions_enable=False,
+    help="How long a step of a large model takes on a machine, what memory it needs, and what limits it.",
+)  # fmt: skip
+
+Json = Annotated[bool, typer.Option("--json", help="Print JSON: stable keys, SI numbers.")]
+
+
+def main(arguments: list[str] | None = None) -> None:
+    """Run a command line and exit with its code.
+
+    Parameters
+    ----------
+    arguments : without the program's name; None takes the process's own
+    """
+    try:
+        code = app(args=arguments, standalone_mode=False)
+    except PerfModelError as error:
+        code = _complain(str(error))
+    except typer.Abort:
+        code = _complain("aborted")
+    except Exception as error:
+        # click's own usage errors know their text; anything else is a bug and keeps its traceback
+        if not hasattr(error, "format_message"):
+            raise
+        code = _complain(error.format_message())
+    sys.exit(code if isinstance(code, int) else FITS)
+
+
+def _complain(message: str) -> int:
+    print(f"error: {message}", file=sys.stderr)
+    return BAD_INPUT
+
+
+def _print_json(value: Any) -> None:
+    print(json.dumps(value, indent=2, allow_nan=False))
+
+
+@app.command()
+def estimate(
+    model: Annotated[str, typer.Argument(help="Name of a model, or path of its config.json.")],
+    cluster: Annotated[str | None, typer.Option(help="Name of a system, such as dgx-h100.")] = None,
+    device: Annotated[str | None, typer.Option(help="Name of a device, instead of a system.")] = None,
+    devices: Annotated[int, typer.Option(help="How many devices.")] = 8,
+    global_batch: Annotated[int, typer.Option(help="Sequences in one optimizer step.")] = 512,
+    sequence_length: Annotated[int, typer.Option(help="Tokens of one sequence.")] = 4096,
+    precision: Annotated[str, typer.Option(help="bf16, fp16, tf32 or fp32.")] = "bf16",
+    recompute: Annotated[str, typer.Option(help="none, selective or full.")] = "none",
+    optimizer: Annotated[str, typer.Option(help="adamw.")] = "adamw",
+    attention: Annotated[str, typer.Option(help="flash or unfused.")] = "flash",
+    tp: Annotated[int, typer.Option(help="Tensor-parallel degree.")] = 1,
+    pp: Annotated[int, typer.Option(help="Pipeline-parallel degree.")] = 1,
+    vpp: Annotated[int, typer.Option(help="Model chunks a stage holds.")] = 1,
+    cp: Annotated[int, typer.Option(help="Context-parallel degree.")] = 1,
+    dp: Annotated[int | None, typer.Option(help="Data-parallel degree; follows from the devices.")] = None,
+    micro_batch: Annotated[int, typer.Option(help="Sequences of one pass on one device.")] = 1,
+    sharding: Annotated[str, typer.Option(help="none, zero1, zero2 or zero3.")] = "zero1",
+    sequence_parallel: Annotated[bool, typer.Option(help="Split norms over the tensor ranks.")] = False,
+    overlap: Annotated[str, typer.Option(help="Axes whose messages run beside compute.")] = "dp,pp,cp",
+    efficiency: Annotated[str | None, typer.Option(help="Name or path of an efficiency set.")] = None,
+    explain: Annotated[bool, typer.Option("--explain", help="Add each formula, its inputs, its source.")] = False,
+    as_json: Json = False,
+) -> int:
+    """Predict one training step: its time, memory, utilisation and limiting resource."""
+    hidden = tuple(axis.strip() for axis in overlap.split(",") if axis.strip())
+    work = pm.Training(
+        global_batch=global_batch, sequence_length=sequence_length, precision=precision, recompute=recompute,  # type: ignore[arg-type]  # checked by the spec
+        optimizer=optimizer, attention=attention,  # type: ignore[arg-type]
+    )  # fmt: skip
+    layout = pm.Parallel(
+        tp=tp, pp=pp, vpp=vpp, cp=cp, dp=dp, micro_batch=micro_batch, sharding=sharding,  # type: ignore[arg-type]
+        sequence_parallel=sequence_parallel, overlap=hidden,  # type: ignore[arg-type]
+    )  # fmt: skip
+    chosen = pm.Efficiency.load(efficiency) if efficiency else None
+    machine = _machine(cluster, device, devices)
+    est = pm.estimate(pm.Model.load(model), work, layout, machine, efficiency=chosen)
+    if as_json:
+        _print_json(est.to_dict())
+    else:
+        print(est)
+        if explain:
+            print("\n" + est.explain())
+    return FITS if est.fits else DOES_NOT_FIT
+
+
+def _machine(cluster: str | None, device: str | None, devices: int) -> pm.Cluster:
+    if (cluster is None) == (device is None):
+        raise InputError("give either --cluster (a system, such as dgx-h100) or --device (such as nvidia-h100-sxm-80gb)")
+    return pm.Cluster.load(cluster, devices=devices) if cluster else pm.Cluster.of(str(device), devices)
+
+
+LISTS = {
+    "model": pm.models, "device": pm.devices, "system": pm.clusters, "efficiency": pm.efficiencies, "link": links,
+}  # fmt: skip
+LOADERS: dict[str, Any] = {
+    "model": pm.Model.load, "device": pm.Device.load, "system": pm.Node.load, "efficiency": pm.Efficiency.load,
+    "link": pm.Link.load,
+}  # fmt: skip
+
+
+@app.command()
+def show(
+    name: Annotated[str | None, typer.Argument(help="A model, device, system, link or efficiency set.")] = None,
+    as_json: Json = False,
+) -> int:
+    """Show one specification; without a name, list all of them with their origin."""
+    if name is None:
+        listed = {kind: names() for kind, names in LISTS.items()}
+        if as_json:
+            _print_json(listed)
+        else:
+            for kind, names in listed.items():
+                print(f"{kind} ({len(names)})")
+                print("\n".join(f"  {one:<40}{origin}" for one, origin in names.items()))
+        return FITS
+    found = _find(name)
+    if isinstance(found, pm.Model):
+        described = _describe_model(found)
+        _print_json(described) if as_json else print(_lines(found.name, described))
+    elif as_json:
+        _print_json(found.model_dump(mode="json"))
+    else:
+        print(found)
+    return FITS
+
+
+def _find(name: str) -> Any:
+    faults: list[Exception] = []
+    for load in LOADERS.values():
+        try:
+            return load(name)
+        except LookupError as error:  # not of this kind; other faults of a file that was found are told
+            faults.append(error)
+    every = [one for names in LISTS.values() for one in names()]
+    raise unknown("specification", name, every, "perfmodel show lists all")
+
+
+def _describe_model(model: pm.Model) -> dict[str, Any]:
+    return {
+        "family": model.family,
+        "parameters": model.parameters,
+        "active_parameters": model.active_parameters,
+        "layers": model.depth,
+        "vocabulary": model.vocabulary,
+        "flops_per_token": model.flops(sequence_length=1),
+        "parameters_by_kind": model.parameters_by_kind(),
+        "sources": list(model.sources),
+    }
+
+
+def _lines(title: str, described: dict[str, Any]) -> str:
+    lines = [title]
+    for key, value in described.items():
+        if isinstance(value, dict):
+            lines.append(f"  {key}")
+            lines += [f"    {name:<18}{count:>22,}" for name, count in value.items()]
+        elif isinstance(value, list):
+            lines += [f"  source: {one}" for one in value]
+        else:
+            lines.append(f"  {key:<20}{value:>22,}" if isinstance(value, int) else f"  {key:<20}{value:>22}")
+    return "\n".join(lines)
+
+
+@app.command()
+def validate(
+    files: Annotated[list[Path], typer.Argument(help="Measured runs, one JSON object a line.")],
+    out: Annotated[Path | None, typer.Option("--json", help="Write rows, skipped rows and summary here.")] = None,
+    efficiency: Annotated[str | None, typer.Option(help="One efficiency set for all rows.")] = None,
+) -> int:
+    """Score predictions against measured runs: by source, hardware, model family and software."""
+    report = pm.validate(files, efficiency=pm.Efficiency.load(efficiency) if efficiency else None)
+    if out is not None:
+        try:
+            out.write_text(json.dumps(report.to_dict(), indent=1, allow_nan=False) + "\n", encoding="utf-8")
+        except OSError as error:
+            raise InputError(f"can't write {out}: {error.strerror}") from None
+    _print_report(report)
+    return FITS
+
+
+def _print_report(report: Report) -> None:
+    console = Console(width=None if sys.stdout.isatty() else 120)
+    for metric in report.metrics:
+        for group, names in report.summary(metric).items():
+            rows = {"all rows": names} if group == "all" else names
+            title = f"{metric}: |error| {'over all rows' if group == 'all' else group.replace('_', ' ')}"
+            console.print(_error_table(title, rows))
+    if report.skipped:
+        console.print(f"{len(report.skipped)} rows skipped:")
+        for reason, count in report.reasons().items():
+            console.print(f"  {count:>4}  {reason}", markup=False, highlight=False)
+
+
+def _error_table(title: str, rows: dict[str, dict[str, Any]]) -> Table:
+    table = Table(title=title, title_justify="left", box=None, pad_edge=False)
+    table.add_column("", overflow="fold", max_width=58)
+    for name in ("rows", "skipped", "median", "p90", "mean", "bias"):
+        table.add_column(name, justify="right")
+    for name, row in rows.items():
+        errors = [row[key] for key in ("median_error", "p90_error", "mean_error")]
+        bias = "" if row["bias"] is None else f"{row['bias']:+.1%}"
+        cells = ["" if error is None else f"{error:.1%}" for error in errors]
+        table.add_row(name, str(row["rows"]), str(row["skipped"]), *cells, bias)
+    return table
+
+
+@app.command()
+def schema(
+    folder: Annotated[Path | None, typer.Argument(help="Write one file a kind here; without it, print all.")] = None,
+) -> int:
+    """Write the JSON schemas of all specification files."""
+    if folder is None:
+        _print_json(schemas())
+    else:
+        for path in write_schemas(folder):
+            print(path)
+    return FITS
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,221 @@
+"""Each number of an estimate with its formula, what went in, and where that comes from."""
+
+from __future__ import annotations
+
+import inspect
+import re
+from collections.abc import Callable, Iterator
+from typing import Any, NamedTuple
+
+from perfmodel.estimation import Timed, TrainingEstimate
+from perfmodel.estimation.result import view
+from perfmodel.formulas.collectives import smooth_alpha_beta
+from perfmodel.formulas.memory import sharded
+from perfmodel.formulas.pipeline import live_micro_batches, pipeline_time
+from perfmodel.formulas.roofline import flash_attention_flops, operator_time
+from perfmodel.formulas.training import model_flops_utilisation
+from perfmodel.report.tables import TERMS, describe
+from perfmodel.units import show
+from perfmodel.work import Attention, Collective, Leaf, Matmul, flops, memory_bytes
+
+__all__ = ["Entry", "cited", "entries", "explain"]
+
+
+class Entry(NamedTuple):
+    """One explained number.
+
+    Parameters
+    ----------
+    quantity : what it is
+    value : the number, printed
+    formula : in LaTeX, or a sentence
+    inputs : what went in, by symbol or name, printed
+    source : of the formula or the numbers
+    """
+
+    quantity: str
+    value: str
+    formula: str
+    inputs: dict[str, str]
+    source: str
+
+
+def cited(formula: Callable[..., Any]) -> tuple[str, str]:
+    """Equation and references of a formula, read from its docstring, so that they can't differ from it.
+
+    Parameters
+    ----------
+    formula : a function of `perfmodel.formulas`
+
+    Returns
+    -------
+    LaTeX, references
+
+    Examples
+    --------
+    >>> cited(sharded)[0]
+    'n / p'
+    """
+    text = inspect.getdoc(formula) or ""
+    maths = re.search(r"\.\. math:: (.*?)\n\n", text, re.DOTALL)
+    references = re.search(r"References\n-+\n(.*?)(?:\n\n|\Z)", text, re.DOTALL)
+    equation, source = (" ".join(found[1].split()) if found else "" for found in (maths, references))
+    return equation, f"{formula.__module__}.{formula.__name__}; {source}"
+
+
+def entries(est: TrainingEstimate) -> Iterator[Entry]:
+    """Everything there is to explain, the answers first.
+
+    Parameters
+    ----------
+    est : the estimate
+
+    Yields
+    ------
+    one entry a number
+    """
+    yield from _answers(est)
+    yield from _operators(est)
+    yield from _memory(est)
+    yield from _sources(est)
+
+
+def _answers(est: TrainingEstimate) -> Iterator[Entry]:
+    pipeline = next(part for part in est.tree.parts if part.name == "micro-batches")
+    busy, bubble = pipeline.parts
+    work, layout = est.work, est.layout
+    passes = layout.micro_batches(work.global_batch)
+    yield Entry(
+        "step time", show(est.step_time, "s"), "sum over the tree of work: micro-batches + what sticks out of gradient "
+        "and weight messages + optimizer + waiting for the host",
+        {part.name: show(part.seconds, "s") for part in est.tree.parts if part.seconds > 0}, "perfmodel.estimation.timing",
+    )  # fmt: skip
+    maths, source = cited(pipeline_time)
+    through = bubble.seconds * layout.vpp + busy.parts[0].seconds
+    inputs = {"m": f"{passes:g} micro-batches", "t_max": show(busy.parts[0].seconds, "s"), "v": str(layout.vpp),
+              "sum t_i": show(through, "s"), "stages": str(layout.pp)}  # fmt: skip
+    yield Entry("micro-batches", show(pipeline.seconds, "s"), maths, inputs, source)
+    maths, source = cited(model_flops_utilisation)
+    inputs = {"F": f"{est.costs.model_flops:.6g} FLOP", "n": str(est.cluster.devices), "P": show(est.peak, "FLOP/s"),
+              "t": show(est.step_time, "s")}  # fmt: skip
+    yield Entry("MFU", f"{est.mfu:.2%}", maths, inputs, source)
+    inputs["F"] = f"{est.costs.hardware_flops:.6g} FLOP, recomputation counted"
+    yield Entry("HFU", f"{est.hfu:.2%}", maths, inputs, source)
+
+
+def _operators(est: TrainingEstimate) -> Iterator[Entry]:
+    """The operator that takes longest of each kind of work."""
+    longest: dict[str, tuple[float, Timed]] = {}
+    for share, leaf in leaf_times(est.tree):
+        if leaf.seconds * share > longest.get(leaf.kind, (0.0, leaf))[0]:
+            longest[leaf.kind] = (leaf.seconds * share, leaf)
+    for kind, (total, leaf) in longest.items():
+        if leaf.work is not None:
+            maths, source = cited(_formula(leaf.work))
+            name = f"{TERMS.get(kind, kind)}: the longest, {leaf.name}"
+            value = f"{show(leaf.seconds, 's')} each, {show(total, 's')} of the step"
+            yield Entry(name, value, maths, _demands(leaf.work, est), source)
+
+
+def leaf_times(node: Timed, share: Any = 1.0) -> Iterator[tuple[Any, Timed]]:
+    """Every leaf of a timed tree with how many times it counts in the whole.
+
+    Parameters
+    ----------
+    node : of the tree
+    share : of the whole [-]
+
+    Yields
+    ------
+    multiplicity [-], leaf
+    """
+    if node.kind:
+        yield share, node
+    for part in node.parts:
+        yield from leaf_times(part, share * node.times)
+
+
+def _formula(work: Leaf) -> Callable[..., Any]:
+    if isinstance(work, Collective):
+        return smooth_alpha_beta
+    return flash_attention_flops if isinstance(work, Attention) else operator_time
+
+
+def _demands(work: Leaf, est: TrainingEstimate) -> dict[str, str]:
+    if isinstance(work, Collective):
+        group = est.costs.groups[work.axis]
+        return {"kind": work.kind, "payload": show(work.payload, "B"), "ranks": str(group.ranks),
+                "stride": str(group.stride)}  # fmt: skip
+    found = {"F": f"{flops(work):.6g} FLOP", "B": show(memory_bytes(work), "B")}
+    if isinstance(work, Matmul):
+        fit = est.efficiency.matmul_for(work.dtype)
+        shape = {"m x n x k": f"{work.m:g} x {work.n:g} x {work.k:g}", "P": show(est.peak, "FLOP/s")}
+        fits = {"e_c": f"{fit.compute:g} x {fit.sustained:g} sustained", "e_m": f"{fit.memory:g}",
+                "t_0": show(fit.latency, "s"), "p": f"{fit.exponent:g}"}  # fmt: skip
+        return shape | found | fits
+    if isinstance(work, Attention):
+        fused = est.efficiency.attention
+        return found | {"d": str(work.head_dim), "d_0": f"{fused.softmax_dims:g}", "e_c": f"{fused.compute:g}"}
+    stream = est.efficiency.stream
+    fraction = stream.memory.get(work.kind, stream.memory["copy"])
+    return {"B": found["B"], "e_m": f"{fraction:g} ({work.kind})", "t_0": show(stream.latency, "s")}
+
+
+def _memory(est: TrainingEstimate) -> Iterator[Entry]:
+    memory, formats, layout = est.memory, est.work.formats, est.layout
+    maths, source = cited(sharded)
+    ranks = {"data ranks": str(est.costs.groups["data"].ranks), "sharding": layout.sharding, "tp": str(layout.tp)}
+    sizes = {
+        "weights": f"{formats.weight_bytes:g} B a parameter",
+        "gradients": f"{formats.gradient_bytes:g} B a parameter",
+        "optimizer": f"8 B of moments + {formats.master_bytes:g} B of master copy a parameter",
+    }
+    for kind, size in sizes.items():
+        value = show(memory.by_kind[kind], "B")
+        yield Entry(f"memory: {kind}", value, maths, {"n": size, "stage": memory.stage} | ranks, source)
+    maths, source = cited(live_micro_batches)
+    yield Entry(
+        "memory: activations", show(memory.activations, "B"),
+        f"bytes each layer saves x layers of the stage x micro-batches alive, {maths}",
+        {"stages": str(layout.pp), "v": str(layout.vpp), "recompute": est.work.recompute}, source,
+    )  # fmt: skip
+    declared = est.efficiency.overhead
+    yield Entry(
+        "memory: overhead", show(memory.overhead, "B"), "context + communication + fragmentation x moving tensors",
+        {"context": show(declared.context, "B"), "communication": show(declared.communication, "B"),
+         "fragmentation": f"{declared.fragmentation:.0%}"}, f"efficiency {est.efficiency.id}, declared",
+    )  # fmt: skip
+
+
+def _sources(est: TrainingEstimate) -> Iterator[Entry]:
+    device, fits = est.cluster.device, est.efficiency
+    facts = {"peak": show(est.peak, "FLOP/s"), "memory": show(device.memory_bandwidth, "B/s")}
+    facts |= {tier.name: show(tier.bandwidth, "B/s") for tier in est.cluster.tiers}
+    unverified = f"; unverified: {', '.join(device.unverified)}" if device.unverified else ""
+    yield Entry("facts", device.id, f"datasheet, confidence {device.confidence}{unverified}", facts,
+                "; ".join(device.sources))  # fmt: skip
+    loose = {"unverified": ", ".join(fits.unverified)} if fits.unverified else {}
+    yield Entry("fits", fits.id, f"{fits.residual} Confidence {fits.confidence}.", loose, "; ".join(fits.sources))
+    if est.model.sources:
+        yield Entry("model", est.model.name, f"{est.model.parameters:,} parameters", {}, "; ".join(est.model.sources))
+
+
+@view("explain")
+def explain(est: TrainingEstimate) -> str:
+    """The explanation as text.
+
+    Parameters
+    ----------
+    est : the estimate
+
+    Returns
+    -------
+    a paragraph a number
+    """
+    lines = [f"How {describe(est)} was predicted", ""]
+    for entry in entries(est):
+        lines += [f"{entry.quantity} = {entry.value}", f"    {entry.formula}"]
+        if entry.inputs:
+            lines.append("    with " + ", ".join(f"{name} = {value}" for name, value in entry.inputs.items()))
+        lines += [f"    source: {entry.source}", ""]
+    return "\n".join(lines).rstrip()
