@@ -2,13 +2,16 @@
 
 import json
 import time
+from math import prod
 from pathlib import Path
 
 import jsonschema
 import pytest
 import yaml
+from hypothesis import given
+from hypothesis import strategies as st
 
-import perfmodel
+import perfmodel  # noqa: F401  (registers every kind of spec)
 from perfmodel import hardware, specs
 from perfmodel.errors import InputError, SpecError, UnknownNameError, UnsupportedError
 from perfmodel.hardware import Cluster, Device, Link, Node, Tier
@@ -150,7 +153,7 @@ def test_every_file_is_readable_by_an_editor(folder):
 
 def test_schemas_have_not_drifted():
     """To renew them: perfmodel.specs.write_schemas("hardware_specs/schema")."""
-    assert perfmodel is not None  # every kind is registered once the whole package is imported
+    assert schemas().keys() >= {"device", "efficiency", "link", "model", "system"}
     committed = {
         path.stem: json.loads(path.read_text(encoding="utf-8")) for path in (SPECS / "schema").glob("*.json")
     }
@@ -399,6 +402,28 @@ def test_a_wrong_cluster_is_one_clear_error(build, message):
         build()
     assert message in str(caught.value)
     assert "\n" not in str(caught.value)
+
+
+@given(st.sampled_from(sorted(hardware.systems())), st.integers(1, 40))
+def test_tiers_grow_to_the_whole_cluster(name, nodes):
+    node = Node.load(name)
+    try:
+        cluster = Cluster.load(name, nodes * node.devices_per_node, scale_out="25 GB/s")
+    except InputError as error:
+        assert "no slice of so many chips" in str(error)
+        return
+    sizes = [tier.size for tier in cluster.tiers]
+    assert sizes == sorted(set(sizes))
+    assert sizes[-1] == cluster.devices
+    assert all(prod(tier.torus) == tier.size for tier in cluster.tiers if tier.torus)
+    assert cluster.tiers[0].size <= node.scale_up_domain
+
+
+@given(st.integers(1, 9216))
+def test_a_slice_has_all_its_chips_within_the_pod(chips):
+    for axes, pod in ((2, 256), (2, 1024), (3, 4096), (3, 8960)):
+        shape = slice_shape(chips, axes, pod)
+        assert shape is None or (prod(shape) == chips <= pod and len(shape) == axes)
 
 
 def test_nothing_is_guessed_for_a_network_nobody_stated():

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from os import PathLike
 from typing import Literal, Self
 
 from pydantic import Field, model_validator
@@ -163,7 +164,7 @@ class Device(SourcedSpec):
         return self
 
     @classmethod
-    def load(cls, name: str) -> Self:
+    def load(cls, name: str | PathLike[str]) -> Device:
         """A device by id, alias or path of a YAML file.
 
         Parameters
@@ -182,7 +183,7 @@ class Device(SourcedSpec):
         >>> Device.load("MI300X").name
         'AMD Instinct MI300X'
         """
-        return _CATALOGUE.load(name)  # type: ignore[return-value]
+        return _CATALOGUE.load(name)
 
     @property
     def memory_bandwidth(self) -> float:

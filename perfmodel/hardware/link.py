@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Self
+from os import PathLike
 
 from perfmodel.specs import Catalogue, SourcedSpec
 from perfmodel.units import BytesPerSecond, Seconds
@@ -39,7 +39,7 @@ class Link(SourcedSpec):
     """Where the latency comes from."""
 
     @classmethod
-    def load(cls, name: str) -> Self:
+    def load(cls, name: str | PathLike[str]) -> Link:
         """A link by id, alias or path of a YAML file.
 
         Parameters
@@ -51,7 +51,7 @@ class Link(SourcedSpec):
         UnknownNameError
             no such link; near names are suggested
         """
-        return _CATALOGUE.load(name)  # type: ignore[return-value]
+        return _CATALOGUE.load(name)
 
 
 _CATALOGUE = Catalogue("link", Link, "links")

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Self
+from os import PathLike
 
 from pydantic import Field
 
@@ -51,7 +51,7 @@ class Node(SourcedSpec):
     """How they are joined, where it differs from the device's usual way."""
 
     @classmethod
-    def load(cls, name: str) -> Self:
+    def load(cls, name: str | PathLike[str]) -> Node:
         """A system by id, alias or path of a YAML file.
 
         Parameters
@@ -63,7 +63,7 @@ class Node(SourcedSpec):
         UnknownNameError
             no such system; near names are suggested
         """
-        return _CATALOGUE.load(name)  # type: ignore[return-value]
+        return _CATALOGUE.load(name)
 
 
 _CATALOGUE = Catalogue("system", Node, "systems")
