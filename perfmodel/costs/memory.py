@@ -20,7 +20,7 @@ __all__ = ["block_activations", "local_parameters", "stage_memories"]
 
 def local_parameters(layers: tuple[Layer, ...], tp: Any) -> Any:
     """Parameters of some layers on one tensor-parallel rank [-]."""
-    return sum(weight.count / (tp if weight.split == "tp" else 1) for layer in layers for weight in layer.weights())
+    return sum(layer.local_parameters(tp) for layer in layers)
 
 
 def block_activations(block: Block, work: Training, p: Pass) -> Any:

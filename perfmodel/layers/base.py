@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from functools import cached_property
 from typing import Any, Literal, NamedTuple
 
 from perfmodel.specs import Spec
@@ -88,6 +89,16 @@ class Layer(Spec):
     def weights(self) -> tuple[Weight, ...]:
         """Every parameter tensor of the layer, whole."""
         return ()
+
+    @cached_property
+    def _counts(self) -> tuple[int, int]:
+        split = sum(weight.count for weight in self.weights() if weight.split == "tp")
+        return split, sum(weight.count for weight in self.weights()) - split
+
+    def local_parameters(self, tp: Any) -> Any:
+        """Parameters on one tensor-parallel rank [-]."""
+        split, whole = self._counts
+        return split / tp + whole
 
     def tensor_limits(self) -> tuple[tuple[str, int], ...]:
         """Sizes that the tensor-parallel degree must divide, with their names."""

@@ -1,0 +1,145 @@
+"""The command line: answers, exit codes, and one clear line for bad input."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from perfmodel.cli import main
+
+GOLDEN = Path(__file__).parent / "golden" / "measurements"
+JOB = "estimate llama-3.1-70b --cluster dgx-h100 --devices 512 --tp 8 --pp 4 --vpp 5 --sequence-length 8192"
+
+
+def run(command: str, capsys: pytest.CaptureFixture[str]) -> tuple[int, str, str]:
+    with pytest.raises(SystemExit) as stop:
+        main(command.split())
+    out, err = capsys.readouterr()
+    return int(stop.value.code or 0), out, err
+
+
+def test_a_job_that_fits(capsys: pytest.CaptureFixture[str]) -> None:
+    code, out, err = run(JOB, capsys)
+    assert code == 0, err
+    assert "step time" in out
+    assert ": fits" in out
+
+
+def test_a_job_that_does_not_fit(capsys: pytest.CaptureFixture[str]) -> None:
+    code, out, _ = run("estimate llama-3.1-70b --cluster dgx-h100 --devices 8 --tp 8", capsys)
+    assert code == 1
+    assert "does NOT fit" in out
+
+
+def test_json_is_stable_and_in_si_units(capsys: pytest.CaptureFixture[str]) -> None:
+    code, out, _ = run(JOB + " --json", capsys)
+    found = json.loads(out)
+    assert code == 0
+    assert found["memory"]["capacity"] == 80 * 2**30
+    assert found["model"]["parameters"] == 70_553_706_496
+    assert sum(found["terms"].values()) == pytest.approx(found["step_time"])
+    assert sum(found["resources"].values()) == pytest.approx(found["step_time"])
+    assert set(found["limiter"]) == {"name", "share", "runner_up", "runner_up_share"}
+
+
+def test_explain_names_formula_inputs_and_source(capsys: pytest.CaptureFixture[str]) -> None:
+    _, out, _ = run(JOB + " --explain", capsys)
+    assert "perfmodel.formulas.pipeline.pipeline_time" in out
+    assert "arXiv:2104.04473" in out
+    assert "unverified" in out
+
+
+@pytest.mark.parametrize(
+    ("command", "says"),
+    [
+        ("estimate llama-3.1-7b --cluster dgx-h100", "did you mean llama-3.1-70b"),
+        ("estimate llama-3.1-70b --cluster dgx-h10", "did you mean dgx-h100"),
+        ("estimate llama-3.1-70b --device h999", "unknown device"),
+        ("estimate llama-3.1-70b", "give either --cluster"),
+        ("estimate llama-3.1-70b --cluster dgx-h100 --device h100", "give either --cluster"),
+        (JOB.replace("--tp 8", "--tp 3"), "tp"),
+        (JOB.replace("--tp 8", "--tp 7") + " --devices 448", "does not divide the 64 attention heads"),
+        (JOB.replace("--pp 4", "--pp 128") + " --devices 1024 --vpp 1", "needs a layer for every chunk"),
+        (JOB + " --precision bf17", "did you mean bf16"),
+        (JOB + " --precision fp8", "not built yet"),
+        (JOB + " --sequence-length -1", "sequence_length"),
+        (JOB + " --global-batch 0", "global_batch"),
+        (JOB + " --devices 99999999999999999999", "devices"),
+        (JOB + " --tp eight", "--tp"),
+        (JOB + " --sharding zero9", "sharding"),
+        (JOB + " --overlap dp,xx", "overlap"),
+        (JOB + " --efficiency hoper", "did you mean hopper"),
+        ("show nothing-like-this", "perfmodel show lists all"),
+        ("validate no-such-file.jsonl", "no such file"),
+        ("frobnicate", "frobnicate"),
+    ],
+)
+def test_bad_input_is_one_clear_error(command: str, says: str, capsys: pytest.CaptureFixture[str]) -> None:
+    code, out, err = run(command, capsys)
+    assert code == 2
+    assert out == ""
+    assert err.startswith("error: ")
+    assert says in err
+    assert "Traceback" not in err
+
+
+@pytest.mark.parametrize("text", ['{"model_type": "llama", "hidden', "[1, 2]", "", '{"model_type": "bogus"}', "\x00"])
+def test_a_broken_config_is_one_clear_error(text: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    path = tmp_path / "config.json"
+    path.write_text(text)
+    code, out, err = run(f"estimate {path} --cluster dgx-h100", capsys)
+    assert (code, out) == (2, "")
+    assert err.startswith("error: ")
+
+
+def test_a_config_file_is_a_model(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    config = {
+        "model_type": "llama", "vocab_size": 1024, "hidden_size": 256, "num_hidden_layers": 2, "num_attention_heads": 4,
+        "num_key_value_heads": 2, "intermediate_size": 512, "tie_word_embeddings": False,
+    }  # fmt: skip
+    (tmp_path / "config.json").write_text(json.dumps(config))
+    for path in (tmp_path, tmp_path / "config.json"):
+        code, out, err = run(f"estimate {path} --device h100 --devices 1 --global-batch 8", capsys)
+        assert code == 0, err
+        assert "step time" in out
+
+
+def test_show_lists_and_shows(capsys: pytest.CaptureFixture[str]) -> None:
+    code, out, _ = run("show --json", capsys)
+    listed = json.loads(out)
+    assert code == 0
+    assert len(listed["device"]) == 125
+    assert len(listed["system"]) == 44
+    assert len(listed["model"]) >= 30
+    for name in ("llama-3.1-70b", "nvidia-h100-sxm-80gb", "dgx-h100", "hopper", "nvlink4"):
+        code, out, _ = run(f"show {name}", capsys)
+        assert code == 0
+        assert out.strip()
+        code, out, _ = run(f"show {name} --json", capsys)
+        assert json.loads(out)
+
+
+def test_validate_prints_and_writes(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    out_file = tmp_path / "scores.json"
+    code, out, _ = run(f"validate {GOLDEN / 'megatron-2205.05198.jsonl'} --json {out_file}", capsys)
+    assert code == 0
+    assert "by software" in out
+    found = json.loads(out_file.read_text())
+    assert len(found["rows"]) == 8
+    assert found["skipped"] == []
+
+
+def test_schema_writes_every_kind(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    code, _, _ = run(f"schema {tmp_path}", capsys)
+    assert code == 0
+    assert {"device", "link", "system", "efficiency", "model"} <= {path.stem for path in tmp_path.glob("*.json")}
+
+
+def test_a_closed_pipe_is_no_traceback() -> None:
+    command = f"{sys.executable} -m perfmodel show | head -1"
+    done = subprocess.run(["bash", "-c", command], capture_output=True, text=True, check=True, timeout=60)
+    assert "Traceback" not in done.stderr

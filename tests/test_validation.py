@@ -1,0 +1,130 @@
+"""Predictions against measured runs: what is read, what is skipped, what is summarised."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+import perfmodel as pm
+from perfmodel.errors import InputError, UnsupportedError
+from perfmodel.validation import validate_rows
+from perfmodel.validation.rows import HIDDEN_FROM_PREDICTION, stated_bandwidth, training_job
+from perfmodel.validation.scores import read_rows
+
+GOLDEN = Path(__file__).parent / "golden" / "measurements"
+ROWS = read_rows(GOLDEN / "training.jsonl")
+MEGATRON = read_rows(GOLDEN / "megatron-2205.05198.jsonl")
+
+
+def test_the_golden_rows_are_all_there() -> None:
+    assert len(ROWS) == 720
+    assert len(MEGATRON) == 8
+
+
+def test_every_row_is_scored_or_skipped_with_a_reason() -> None:
+    report = validate_rows(ROWS)
+    scored = {score.id for score in report.of("step_time")}
+    skipped = {one.id for one in report.skipped}
+    assert scored | skipped == {row["id"] for row in ROWS}
+    assert not scored & skipped
+    assert all("not built yet" in reason for reason in report.reasons())
+
+
+def test_dense_models_in_built_precisions_are_never_skipped() -> None:
+    dense = [
+        row
+        for row in ROWS
+        if row["model"]["family"] in ("gpt", "llama", "nemotron", "bloom")
+        and row["precision"] in ("bf16", "fp16", "tf32", "fp32")
+        and row["parallel"]["sharding"] != "hsdp"
+        and (row["recompute"] != "selective" or row["recompute_detail"] in (None, "selective:core_attn"))
+    ]
+    report = validate_rows(dense)
+    assert len(dense) > 300
+    assert not report.skipped
+
+
+def test_a_prediction_never_sees_the_measurement() -> None:
+    row = MEGATRON[0]
+    blind = {key: value for key, value in row.items() if key not in HIDDEN_FROM_PREDICTION}
+    assert training_job(row) == training_job(blind)
+    absurd = {**row, "measured": {"step_time_s": 1e9}, "notes": "wrong", "source": "nowhere", "date": "never"}
+    assert validate_rows([absurd]).scores[0].predicted == validate_rows([row]).scores[0].predicted
+
+
+def test_operator_fits_alone_reach_the_published_accuracy() -> None:
+    """A guard, not a target: the numbers of docs/accuracy.md may get better, not silently worse."""
+    report = validate_rows(ROWS)
+    found = report.summary("step_time")["by_software"]
+    assert found["NeMo (dgxc-benchmarking)"]["median_error"] < 0.055
+    assert found["Megatron-LM"]["median_error"] < 0.035
+    assert validate_rows(MEGATRON).summary("step_time")["all"]["mean_error"] < 0.045
+
+
+def test_the_json_has_the_promised_form() -> None:
+    found = validate_rows(ROWS[:40]).to_dict()
+    assert set(found) == {"rows", "skipped", "summary"}
+    assert all(set(row) == {"id", "metric", "measured", "predicted"} for row in found["rows"])
+    assert all(set(row) == {"id", "reason"} for row in found["skipped"])
+    json.dumps(found, allow_nan=False)
+
+
+def test_a_group_without_scores_has_no_errors() -> None:
+    bert = [row for row in ROWS if row["model"]["family"] == "bert"][:2]
+    report = validate_rows([*bert, MEGATRON[0]])
+    found = report.summary("step_time")["by_family"]["bert"]
+    assert (found["rows"], found["skipped"], found["coverage"], found["median_error"]) == (0, 2, 0.0, None)
+
+
+@pytest.mark.parametrize(
+    ("text", "devices", "wanted"),
+    [
+        ("NVLink3; 4x100 Gb/s Omni-Path per node", 8, 6.25e9),
+        ("NVLink3 intra-node; Selene 8x200G HDR IB per node", 8, 25e9),
+        ("400 Gb/s per node", 8, 6.25e9),
+        ("NVLink4 single node", 8, None),
+        ("", 8, None),
+    ],
+)
+def test_stated_bandwidth(text: str, devices: int, wanted: float | None) -> None:
+    assert stated_bandwidth(text, devices) == wanted
+
+
+@pytest.mark.parametrize(
+    ("change", "reason"),
+    [
+        ({"precision": "nvfp4"}, "precision nvfp4 is not built yet"),
+        ({"model": {**MEGATRON[0]["model"], "experts": 8}}, "mixture of experts is not built yet"),
+        ({"model": {**MEGATRON[0]["model"], "family": "resnet50"}}, "model family resnet50 is not built yet"),
+    ],
+)
+def test_what_is_not_built_is_said(change: dict[str, Any], reason: str) -> None:
+    with pytest.raises(UnsupportedError, match=reason):
+        training_job({**MEGATRON[0], **change})
+
+
+def test_a_row_that_lacks_a_field_is_skipped_by_name() -> None:
+    row = {key: value for key, value in MEGATRON[0].items() if key != "precision"}
+    assert validate_rows([row]).skipped[0].reason == "the row lacks 'precision'"
+
+
+@pytest.mark.parametrize(
+    ("text", "says"), [("{not json", "not JSON"), ("[1]", "a row is a JSON object"), (None, "no such file")]
+)
+def test_a_bad_file_is_one_clear_error(tmp_path: Path, text: str | None, says: str) -> None:
+    path = tmp_path / "rows.jsonl"
+    if text is not None:
+        path.write_text(text)
+    with pytest.raises(InputError, match=says):
+        pm.validate([path])
+
+
+def test_progress_wraps_the_rows(tmp_path: Path) -> None:
+    path = tmp_path / "rows.jsonl"
+    path.write_text("\n".join(json.dumps(row) for row in MEGATRON))
+    seen: list[Any] = []
+    pm.validate([path], progress=lambda rows: (seen.append(row) or row for row in rows))
+    assert len(seen) == 8
