@@ -29,8 +29,8 @@ FLOORS: list[set[str]] = [
     {"report", "exploration", "sensitivity", "calibration", "validation"},
     {"plan"},
     {"plot"},
-    {"cli"},
     {"__init__"},  # the public face
+    {"cli"},
     {"__main__"},
 ]
 FLOOR = {room: floor for floor, rooms in enumerate(FLOORS) for room in rooms}

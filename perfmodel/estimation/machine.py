@@ -40,7 +40,8 @@ class TierRate(NamedTuple):
     fit : fractions and latencies
     axes : axes of a torus, 0 for a switch [-]
     side : devices along one axis of the torus [-]
-    link : one torus link, one direction [B/s]
+    link : the link to one neighbour of a torus or a mesh, one direction [B/s]
+    mesh : every device has a link of its own to every other
     wraps : the torus closes on itself
     in_network : the switch can reduce
     """
@@ -52,6 +53,7 @@ class TierRate(NamedTuple):
     axes: int
     side: Any
     link: Any
+    mesh: bool
     wraps: bool
     in_network: bool
 
@@ -118,5 +120,6 @@ def _tier(tier: Tier, efficiency: Efficiency) -> TierRate:
     wraps = bool(axes) and all(closed for side, closed in zip(torus, tier.wrap, strict=True) if side > 1)
     return TierRate(
         tier.name, tier.size, tier.bandwidth / tier.oversubscription, efficiency.collective_for(tier.name),
-        len(axes), max(axes, default=1), tier.per_link or tier.bandwidth, wraps, tier.in_network_reduction,
+        len(axes), max(axes, default=1), tier.per_link or tier.bandwidth,
+        tier.topology == "mesh" and tier.per_link is not None, wraps, tier.in_network_reduction,
     )  # fmt: skip

@@ -131,6 +131,8 @@ def _torus_axes(tier: TierRate, hop: Hop) -> Any:
 
 def _bandwidth(tier: TierRate, hop: Hop) -> Any:
     """One direction, per device, as far as the topology lets the group use it [B/s]."""
+    if tier.mesh:  # a member's own links lead to the other members only
+        return minimum(maximum(hop.inside - 1.0, 1.0) * tier.link, tier.bandwidth)
     if not tier.axes:
         return tier.bandwidth
     return _torus_axes(tier, hop) * tier.link * (2.0 if tier.wraps else 1.0)
@@ -172,4 +174,4 @@ def _send(work: Collective, m: Machine, group: Group) -> tuple[Any, dict[str, An
 
 
 def _link(tier: TierRate) -> Any:
-    return tier.link if tier.axes else tier.bandwidth
+    return tier.link if tier.axes or tier.mesh else tier.bandwidth

@@ -97,10 +97,4 @@ def worst_memory(costs: Costs, rates: Machine) -> Memory:
 
 def _larger(a: StageMemory, b: StageMemory) -> StageMemory:
     more = b.total > a.total
-    return StageMemory(*(_pick(more, new, old) for new, old in zip(b, a, strict=True)))
-
-
-def _pick(condition: Any, a: Any, b: Any) -> Any:
-    if isinstance(a, str) and condition in (True, False):
-        return a if condition else b
-    return where(condition, a, b)
+    return StageMemory(*(where(more, new, old) for new, old in zip(b, a, strict=True)))

@@ -148,7 +148,7 @@ def stated_bandwidth(network: str, devices_per_node: int) -> float | None:
     >>> stated_bandwidth("NVLink4 single node", 8) is None
     True
     """
-    several = re.search(r"(\d+)\s*x\s*(\d+)\s*Gb/s[^;]*per node", network)
+    several = re.search(r"(\d+)\s*x\s*(\d+)\s*G(?:b/s)?\b[^;]*per node", network)
     if several:
         return int(several[1]) * int(several[2]) * 1e9 / 8 / devices_per_node
     one = re.search(r"(\d+)\s*Gb/s per node", network)
