@@ -102,7 +102,7 @@ _EXACT = Backend("fraction", 1, {
 
 _BACKENDS: dict[type, Backend] = {
     float: _FLOAT, int: _FLOAT, bool: _FLOAT, Fraction: _EXACT,
-    np.ndarray: _ARRAY, np.float64: _ARRAY, np.int64: _ARRAY, np.bool_: _ARRAY,
+    np.ndarray: _ARRAY, np.number: _ARRAY, np.bool_: _ARRAY,
 }  # fmt: skip
 
 
@@ -129,13 +129,16 @@ def _sympy_backend() -> Backend:
     """The symbolic back end; built on the first symbol, so that floats never pay for importing sympy."""
     import sympy
 
+    def choice(value: Any) -> Any:
+        return sympy.Symbol(value) if isinstance(value, str) else value
+
     return Backend("sympy", 20, {
         # Max and Min are not simplified: doing so costs seconds on sums of maxima and is never needed here
         "maximum": lambda a, b: sympy.Max(a, b, evaluate=_plain(a, b)),
         "minimum": lambda a, b: sympy.Min(a, b, evaluate=_plain(a, b)),
         "ceil": sympy.ceiling, "floor": sympy.floor, "sqrt": sympy.sqrt, "log2": lambda a: sympy.log(a, 2),
         "log": sympy.log, "exp": sympy.exp, "power": lambda a, b: sympy.Pow(a, b), "absolute": sympy.Abs,
-        "where": lambda condition, a, b: sympy.Piecewise((a, condition), (b, True)),
+        "where": lambda condition, a, b: sympy.Piecewise((choice(a), condition), (choice(b), True)),
     })  # fmt: skip
 
 
@@ -188,11 +191,10 @@ def power(base: Number, exponent: Number) -> Any:
 
 def where(condition: Any, a: Number, b: Number) -> Any:
     """`a` where the condition holds, else `b`; arrays evaluate both, so both must be safe."""
-    if condition is True:
-        return a
-    if condition is False:
-        return b
-    return _choose(condition, a, b).functions["where"](condition, a, b)
+    if isinstance(condition, bool | np.bool_):
+        return a if condition else b
+    numbers = [value for value in (a, b) if not isinstance(value, str)]  # names may be chosen too
+    return _choose(condition, *numbers).functions["where"](condition, a, b)
 
 
 def ceil(a: Number) -> Any:
