@@ -10,8 +10,16 @@ from pydantic import Field, model_validator
 
 from perfmodel.errors import Faults
 from perfmodel.layers import (
-    Embedding, Head, Layer, Mlp, Norm, PositionTable, Projection, Residual, SelfAttention,
-)  # fmt: skip
+    Embedding,
+    Head,
+    Layer,
+    Mlp,
+    Norm,
+    PositionTable,
+    Projection,
+    Residual,
+    SelfAttention,
+)
 from perfmodel.layers.attention import QueryKeyNorm
 from perfmodel.model import Block, Model, register_format
 from perfmodel.specs import Spec
@@ -40,7 +48,9 @@ class HeadCounts(NamedTuple):
     kv_heads: int | None = None
     head_dim: int | None = None
 
-    def faults(self, names: tuple[str, str, str, str] = ("hidden", "heads", "kv_heads", "head_dim")) -> Iterator[str]:
+    def faults(
+        self, names: tuple[str, str, str, str] = ("hidden", "heads", "kv_heads", "head_dim")
+    ) -> Iterator[str]:
         """One sentence for each rule that the numbers break.
 
         Parameters
@@ -188,7 +198,11 @@ class Decoder(Spec):
 
     def _mlp(self) -> Mlp:
         return Mlp(
-            hidden=self.hidden, inner=self.inner, gated=self.gated, bias=self.mlp_bias, activation=self.activation
+            hidden=self.hidden,
+            inner=self.inner,
+            gated=self.gated,
+            bias=self.mlp_bias,
+            activation=self.activation,
         )
 
 

@@ -74,18 +74,19 @@ class Model(Spec):
         >>> Model.load("llama-3.1-70b").parameters
         70553706496
         """
-        if str(name).endswith(".json"):
+        if str(name).endswith(".json") or (Path(name) / "config.json").is_file():
             return cls.from_hf(name)
         spec = CATALOGUE.load(name)
         return _reader(spec.format)(spec.config).replace(name=spec.id, sources=spec.sources)
 
     @classmethod
-    def from_hf(cls, config: str | Path | Mapping[str, Any]) -> Model:
+    def from_hf(cls, config: str | Path | Mapping[str, Any], *, text_only: bool = False) -> Model:
         """A model from its Hugging Face config.json.
 
         Parameters
         ----------
         config : path of the file, of the folder that holds it, or the mapping itself
+        text_only : of a multimodal model, take the text model alone
 
         Returns
         -------
@@ -96,7 +97,7 @@ class Model(Spec):
         InputError
             the file is missing or not JSON, the architecture is unknown, or its numbers contradict each other
         """
-        return _reader("huggingface")(config)
+        return _reader("huggingface")(config, text_only=text_only)
 
     @property
     def depth(self) -> int:
@@ -146,7 +147,9 @@ class Model(Spec):
         entry, leave = ends
         return Serial(self.name, (*entry, *blocks, *leave))
 
-    def flops(self, *, batch: int = 1, sequence_length: int = 2048, mode: str = "forward", causal: bool = True) -> int:
+    def flops(
+        self, *, batch: int = 1, sequence_length: int = 2048, mode: str = "forward", causal: bool = True
+    ) -> int:
         """Exact operations of the matrix products and attention, two a multiply-add.
 
         Parameters
@@ -175,10 +178,17 @@ class Model(Spec):
 
     def unmasked(self) -> Model:
         """The same model with attention over all positions: how the PaLM convention and torch count."""
-        def full(layer: Layer) -> Layer:
-            return layer.model_copy(update={"causal": False, "window": None}) if hasattr(layer, "causal") else layer
 
-        blocks = tuple(block.replace(layers=tuple(full(layer) for layer in block.layers)) for block in self.blocks)
+        def full(layer: Layer) -> Layer:
+            return (
+                layer.model_copy(update={"causal": False, "window": None})
+                if hasattr(layer, "causal")
+                else layer
+            )
+
+        blocks = tuple(
+            block.replace(layers=tuple(full(layer) for layer in block.layers)) for block in self.blocks
+        )
         return self.model_copy(update={"blocks": blocks})
 
     @property
@@ -208,17 +218,19 @@ class Model(Spec):
 class ModelSpec(SourcedSpec):
     """A model file: where its dimensions come from, and the dimensions in a named format."""
 
+    aliases: tuple[str, ...] = ()
+    """Other names it is found by, such as its repositories."""
     format: str = "huggingface"
-    """What `config` is: huggingface (the size-setting keys of a config.json)."""
+    """What `config` is: huggingface (the size-setting keys of a config.json), or decoder (the fields of `Decoder`)."""
     config: dict[str, Any]
     """The dimensions, in that format."""
 
 
 CATALOGUE = Catalogue("model", ModelSpec, "models", bundled="model_specs")
-_FORMATS: dict[str, Callable[[Any], Model]] = {}
+_FORMATS: dict[str, Callable[..., Model]] = {}
 
 
-def register_format(name: str, reader: Callable[[Any], Model]) -> None:
+def register_format(name: str, reader: Callable[..., Model]) -> None:
     """Teach `Model.load` a further description of models.
 
     Parameters
@@ -229,7 +241,7 @@ def register_format(name: str, reader: Callable[[Any], Model]) -> None:
     _FORMATS[name] = reader
 
 
-def _reader(name: str) -> Callable[[Any], Model]:
+def _reader(name: str) -> Callable[..., Model]:
     if name not in _FORMATS:
         raise UnsupportedError(f"model format {name!r} is not known; known: {', '.join(sorted(_FORMATS))}")
     return _FORMATS[name]

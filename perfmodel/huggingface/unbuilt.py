@@ -1,0 +1,59 @@
+"""What a config.json may ask for that is not built yet: said by name, never guessed."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+__all__ = ["MODEL_TYPES", "features"]
+
+_GROUPS = {
+    "mixture-of-experts layers": "mixtral qwen2_moe qwen3_moe deepseek_v2 deepseek_v3 gpt_oss phimoe olmoe granitemoe "
+    "glm4_moe minimax_m2 dbrx llama4 llama4_text jetmoe",
+    "state-space and recurrent layers": "mamba mamba2 falcon_mamba jamba bamba zamba zamba2 rwkv recurrent_gemma "
+    "granitemoehybrid nemotron_h falcon_h1 qwen3_next",
+    "encoders": "bert roberta xlm-roberta distilbert albert mpnet modernbert deberta deberta-v2 electra",
+    "encoder-decoder models": "t5 mt5 umt5 bart mbart m2m_100 pegasus marian whisper",
+    "vision and audio models": "vit deit swin convnext resnet dinov2 clip siglip sam wav2vec2 hubert",
+}
+MODEL_TYPES = {name: what for what, names in _GROUPS.items() for name in names.split()}
+"""Well-known architectures that cannot be read yet, with what they would need."""
+
+_EXPERTS = ("num_experts", "num_local_experts", "n_routed_experts", "moe_num_experts", "num_experts_per_tok")
+_LAYER_TYPES = ("full_attention", "sliding_attention")
+_FLAGS = {"add_cross_attention": "cross-attention", "is_encoder_decoder": "an encoder beside the decoder"}
+_WITH_HEAD = re.compile(r".*(ForCausalLM|LMHeadModel|ForConditionalGeneration)")
+
+
+def features(keys: Mapping[str, Any]) -> Iterator[str]:
+    """One sentence for each thing that a config.json asks for and that is not built.
+
+    Parameters
+    ----------
+    keys : of the config.json of a dense decoder
+
+    Examples
+    --------
+    >>> print(*features({"model_type": "llama", "num_local_experts": 8}))
+    num_local_experts = 8: mixture-of-experts layers are not built yet
+    """
+    for key in _EXPERTS:
+        if keys.get(key) not in (None, False, 0, 1):
+            yield f"{key} = {keys[key]!r}: mixture-of-experts layers are not built yet"
+    if keys.get("kv_lora_rank") is not None:
+        yield f"kv_lora_rank = {keys['kv_lora_rank']!r}: latent attention is not built yet"
+    for key, what in _FLAGS.items():
+        if keys.get(key):
+            yield f"{key} = {keys[key]!r}: {what} is not built yet"
+    strange = sorted(set(_names(keys.get("layer_types"))) - {*_LAYER_TYPES})
+    if strange:
+        yield f"layer_types: {', '.join(strange)} is not built yet; built: {', '.join(_LAYER_TYPES)}"
+    headless = [name for name in _names(keys.get("architectures")) if not _WITH_HEAD.fullmatch(name)]
+    if headless:
+        remedy = "without this key the model is read with one"
+        yield f"architectures = {', '.join(headless)}: only language-model heads are built yet; {remedy}"
+
+
+def _names(value: Any) -> list[str]:
+    return [name for name in value if isinstance(name, str)] if isinstance(value, list | tuple) else []
