@@ -2,7 +2,7 @@
 # A fresh machine needs Python >= 3.11, git and make; whatever else is wanted goes into $(VENV).
 
 VENV   ?= .venv
-DEMO   ?= perfmodel estimate llama-3.1-70b --cluster dgx-h100 --devices 512 --tp 8 --pp 4 --vpp 5 \
+DEMO   ?= perfmodel estimate llama-3.1-70b --cluster dgx-h100 --devices 512 --tp 8 --pp 4 --vpp 5 --sequence-parallel \
           --micro-batch 1 --global-batch 512 --sequence-length 8192
 GOLDEN ?= tests/golden/measurements/training.jsonl
 PYTEST_ARGS ?=

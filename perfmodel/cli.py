@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import json
+import os
+import re
 import sys
+from collections.abc import Iterator
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, cast
 
 import typer
 from rich.console import Console
@@ -14,7 +17,8 @@ from rich.table import Table
 import perfmodel as pm
 from perfmodel.errors import InputError, PerfModelError, unknown
 from perfmodel.hardware import links
-from perfmodel.specs import schemas, write_schemas
+from perfmodel.specs import Spec, schemas, write_schemas
+from perfmodel.units import Dimension
 from perfmodel.units import show as shown
 from perfmodel.validation import Report
 
@@ -39,10 +43,15 @@ def main(arguments: list[str] | None = None) -> None:
     """
     try:
         code = app(args=arguments, standalone_mode=False)
+        sys.stdout.flush()
     except PerfModelError as error:
         code = _complain(str(error))
     except typer.Abort:
         code = _complain("aborted")
+    except BrokenPipeError:
+        # the reader has seen enough (| head); the interpreter's own flush at exit must not complain either
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        code = FITS
     except Exception as error:
         # click's own usage errors know their text; anything else is a bug and keeps its traceback
         if not hasattr(error, "format_message"):
@@ -143,8 +152,10 @@ def show(
         _print_json(described) if as_json else print(_lines(found.name, described))
     elif as_json:
         _print_json(found.model_dump(mode="json"))
-    else:
+    elif isinstance(found, pm.Device):
         print(found)
+    else:
+        print(_lines(f"{found.name} ({found.id})", _printed(found)))
     return FITS
 
 
@@ -173,16 +184,38 @@ def _describe_model(model: pm.Model) -> dict[str, Any]:
 
 
 def _lines(title: str, described: dict[str, Any]) -> str:
-    lines = [title]
+    """Fields one a line, nested ones indented; what is unknown or empty is left out."""
+    return "\n".join([title, *_indented(described, "  ")])
+
+
+def _printed(spec: Spec) -> dict[str, Any]:
+    """Fields of a specification, quantities with the unit that their description names."""
+    found: dict[str, Any] = {}
+    for name, field in type(spec).model_fields.items():
+        value = getattr(spec, name)
+        unit = re.search(r"\[(B|B/s|FLOP/s|s|Hz|W)\]", field.description or "")
+        if isinstance(value, Spec):
+            value = _printed(value)
+        elif isinstance(value, dict):
+            value = {key: _printed(one) if isinstance(one, Spec) else one for key, one in value.items()}
+        elif unit and value is not None:
+            value = shown(value, cast("Dimension", unit[1]))
+        found[name] = list(value) if isinstance(value, tuple) else value
+    return {name: value for name, value in found.items() if name not in ("id", "name")}
+
+
+def _indented(described: dict[str, Any], indent: str) -> Iterator[str]:
     for key, value in described.items():
+        if value in (None, "", [], {}):
+            continue
         if isinstance(value, dict):
-            lines.append(f"  {key}")
-            lines += [f"    {name:<18}{count:>22,}" for name, count in value.items()]
+            yield f"{indent}{key}"
+            yield from _indented(value, indent + "  ")
         elif isinstance(value, list):
-            lines += [f"  source: {one}" for one in value]
+            yield from (f"{indent}{key}: {one}" for one in value)
         else:
-            lines.append(f"  {key:<20}{value:>22,}" if isinstance(value, int) else f"  {key:<20}{value:>22}")
-    return "\n".join(lines)
+            printed = f"{value:,}" if isinstance(value, int) and not isinstance(value, bool) else str(value)
+            yield f"{indent}{key:<{24 - len(indent)}} {printed}"
 
 
 @app.command()

@@ -12,7 +12,10 @@ import pytest
 from perfmodel.cli import main
 
 GOLDEN = Path(__file__).parent / "golden" / "measurements"
-JOB = "estimate llama-3.1-70b --cluster dgx-h100 --devices 512 --tp 8 --pp 4 --vpp 5 --sequence-length 8192"
+JOB = (
+    "estimate llama-3.1-70b --cluster dgx-h100 --devices 512 --tp 8 --pp 4 --vpp 5 --sequence-parallel "
+    "--sequence-length 8192"
+)
 
 
 def run(command: str, capsys: pytest.CaptureFixture[str]) -> tuple[int, str, str]:
