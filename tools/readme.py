@@ -59,6 +59,8 @@ def accuracy(report: Report) -> dict[str, str]:
         f"accuracy-{group}": error_table({**found[f"by_{group}"], **whole}, group)
         for group in ("software", "hardware", "family")
     }
+    memory = report.summary("peak_memory")
+    blocks["memory-software"] = error_table({**memory["by_software"], "**all rows scored**": memory["all"]}, "software")
     skipped = "\n".join(f"| {count} | {reason} |" for reason, count in report.reasons().items())
     blocks["skipped"] = f"| rows | reason |\n|---:|---|\n{skipped}"
     return blocks
@@ -83,8 +85,8 @@ def blocks() -> dict[str, str]:
 def filled(page: str, content: dict[str, str]) -> str:
     """A page with its blocks replaced."""
     for name, text in content.items():
-        marks = re.compile(rf"(<!-- begin {name} -->\n).*?(\n<!-- end {name} -->)", re.DOTALL)
-        page = marks.sub(lambda found, text=text: f"{found[1]}{text}{found[2]}", page)
+        marks = re.compile(rf"(<!-- begin {name} -->\n).*?(<!-- end {name} -->)", re.DOTALL)
+        page = marks.sub(lambda found, text=text: f"{found[1]}\n{text}\n\n{found[2]}", page)
     return page
 
 
