@@ -17,7 +17,7 @@ from rich.table import Table
 import perfmodel as pm
 from perfmodel.errors import InputError, PerfModelError, unknown
 from perfmodel.hardware import links
-from perfmodel.specs import Spec, schemas, write_schemas
+from perfmodel.specs import Spec, field_docs, schemas, write_schemas
 from perfmodel.units import Dimension
 from perfmodel.units import show as shown
 from perfmodel.validation import Report
@@ -191,9 +191,10 @@ def _lines(title: str, described: dict[str, Any]) -> str:
 def _printed(spec: Spec) -> dict[str, Any]:
     """Fields of a specification, quantities with the unit that their description names."""
     found: dict[str, Any] = {}
-    for name, field in type(spec).model_fields.items():
+    docs = field_docs(type(spec))
+    for name in type(spec).model_fields:
         value = getattr(spec, name)
-        unit = re.search(r"\[(B|B/s|FLOP/s|s|Hz|W)\]", field.description or "")
+        unit = re.search(r"\[(B|B/s|FLOP/s|s|Hz|W)\]", docs.get(name, ""))
         if isinstance(value, Spec):
             value = _printed(value)
         elif isinstance(value, dict):

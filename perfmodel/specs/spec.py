@@ -4,9 +4,12 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any, ClassVar, Literal, Self
 
-from pydantic import BaseModel, ConfigDict, Field, GetCoreSchemaHandler, ValidationError, field_validator
+from pydantic import (
+    BaseModel, ConfigDict, Field, GetCoreSchemaHandler, GetJsonSchemaHandler, ValidationError, field_validator,
+)  # fmt: skip
 
 from perfmodel.errors import InputError, SpecError
+from perfmodel.specs.describing import field_docs
 from perfmodel.specs.strictness import with_strict_numbers
 from perfmodel.specs.telling import told
 
@@ -36,7 +39,7 @@ class Spec(BaseModel):
       - unknown field "slot"; did you mean slots? valid: slots
     """
 
-    model_config = ConfigDict(frozen=True, extra="forbid", use_attribute_docstrings=True)
+    model_config = ConfigDict(frozen=True, extra="forbid", defer_build=True)
 
     error_type: ClassVar[type[InputError]] = InputError
 
@@ -51,6 +54,18 @@ class Spec(BaseModel):
     @classmethod
     def __get_pydantic_core_schema__(cls, source: Any, handler: GetCoreSchemaHandler) -> CoreSchema:
         return with_strict_numbers(handler(source))  # type: ignore[no-any-return]
+
+    @classmethod
+    def __get_pydantic_json_schema__(
+        cls, core_schema: CoreSchema, handler: GetJsonSchemaHandler
+    ) -> dict[str, Any]:
+        """The schema, with each attribute's docstring as its description."""
+        schema = handler(core_schema)
+        properties = handler.resolve_ref_schema(schema).get("properties", {})
+        for name, text in field_docs(cls).items():
+            if name in properties:
+                properties[name].setdefault("description", text)
+        return schema
 
     def __setattr__(self, name: str, value: Any) -> None:
         raise InputError(f"{type(self).__name__} is frozen; a changed copy is .replace({name}=…)")

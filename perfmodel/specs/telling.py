@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any, get_args
 from pydantic import BaseModel
 
 from perfmodel.errors import Faults, InputError, near, unknown
+from perfmodel.specs.describing import field_docs
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -119,5 +120,4 @@ def _fields(cls: type[BaseModel], location: Location) -> list[str]:
 
 def _description(cls: type[BaseModel], location: Location) -> str:
     owner = _owner(cls, location)
-    field = owner.model_fields.get(str(location[-1])) if owner else None
-    return (field.description or "") if field else ""
+    return field_docs(owner).get(str(location[-1]), "") if owner else ""

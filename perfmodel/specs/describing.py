@@ -1,0 +1,39 @@
+"""What an attribute's docstring says, read from the source when it is first asked for: importing must stay quick."""
+
+from __future__ import annotations
+
+import ast
+import inspect
+import textwrap
+from functools import cache
+
+__all__ = ["field_docs"]
+
+
+@cache
+def field_docs(cls: type) -> dict[str, str]:
+    """The docstrings under the attributes of a class and its bases, by attribute.
+
+    Parameters
+    ----------
+    cls : a class whose source can be read; one without source has no docs
+    """
+    found: dict[str, str] = {}
+    for base in reversed(cls.__mro__):
+        if not base.__module__.startswith(("builtins", "pydantic")):
+            found.update(_own_docs(base))
+    return found
+
+
+def _own_docs(cls: type) -> dict[str, str]:
+    try:
+        body = ast.parse(textwrap.dedent(inspect.getsource(cls))).body[0]
+    except (OSError, TypeError, SyntaxError, IndexError):
+        return {}
+    lines = body.body if isinstance(body, ast.ClassDef) else []
+    return {
+        field.target.id: inspect.cleandoc(text.value.value)
+        for field, text in zip(lines, lines[1:], strict=False)
+        if isinstance(field, ast.AnnAssign) and isinstance(field.target, ast.Name)
+        and isinstance(text, ast.Expr) and isinstance(text.value, ast.Constant) and isinstance(text.value.value, str)
+    }  # fmt: skip
