@@ -157,7 +157,7 @@ def ring_all_gather(*, payload: Number, ranks: Number, bandwidth: Number, latenc
 def torus_all_gather(*, payload: Number, ranks: Number, axes: Number, link_bandwidth: Number, latency: Number) -> Any:
     """Time of an all-gather over a torus with wrap-around, both directions of every axis in use.
 
-    .. math:: t = \\max\\left( \\frac{a\\,p^{1/a}}{2}\\,\\alpha,\\; \\frac{n\\,(p - 1)/p}{2\\,a\\,B} \\right)
+    .. math:: t = \\frac{p - 1}{p} \\max\\left( \\frac{a\\,p^{1/a}}{2}\\,\\alpha,\\; \\frac{n}{2\\,a\\,B} \\right)
 
     Parameters
     ----------
@@ -170,6 +170,10 @@ def torus_all_gather(*, payload: Number, ranks: Number, axes: Number, link_bandw
     Returns
     -------
     time [s]
+
+    Notes
+    -----
+    The share (p - 1) / p, which the reference leaves out of the hops, makes one device take no time.
 
     References
     ----------
