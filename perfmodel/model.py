@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Callable, Iterable, Mapping
 from fractions import Fraction
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -104,9 +105,9 @@ class Model(Spec):
         """Repetitions of all blocks together: what pipelines divide [-]."""
         return sum(block.repeat for block in self.blocks)
 
-    @property
+    @cached_property
     def hidden(self) -> int:
-        """Width of the residual stream, as the last layer before the head has it [-]."""
+        """Width of the residual stream [-]."""
         widths = [getattr(layer, "hidden", 0) for block in self.blocks for layer in block.layers]
         return max(widths, default=0)
 
@@ -213,6 +214,8 @@ class Model(Spec):
     def __repr__(self) -> str:
         size = self.parameters / 1e9
         return f"Model({self.name!r}, family={self.family!r}, {size:.4g} B parameters, {self.depth} layers)"
+
+    __str__ = __repr__
 
 
 class ModelSpec(SourcedSpec):

@@ -181,16 +181,21 @@ def total(work: Work, measure: Callable[[Leaf], Number]) -> Any:
     -------
     the sum, in the measure's unit
     """
-    if isinstance(work, Serial):
-        return sum((total(part, measure) for part in work.parts), start=0)
-    if isinstance(work, Repeat):
-        return work.times * total(work.work, measure)
-    if isinstance(work, Overlap):
-        return total(work.work, measure)
-    if isinstance(work, Pipeline):
-        through = total(work.entry, measure) + total(work.body, measure) + total(work.exit, measure)
-        return work.micro_batches * (through / work.stages + total(work.send, measure))
-    return measure(work)
+    node = _TOTALS.get(type(work))
+    return measure(work) if node is None else node(work, measure)  # type: ignore[arg-type]  # what is left is a leaf
+
+
+def _pipeline_total(work: Pipeline, measure: Callable[[Leaf], Number]) -> Any:
+    through = total(work.entry, measure) + total(work.body, measure) + total(work.exit, measure)
+    return work.micro_batches * (through / work.stages + total(work.send, measure))
+
+
+_TOTALS: dict[type, Callable[[Any, Callable[[Leaf], Number]], Any]] = {
+    Serial: lambda work, measure: sum([total(part, measure) for part in work.parts]),
+    Repeat: lambda work, measure: work.times * total(work.work, measure),
+    Overlap: lambda work, measure: total(work.work, measure),
+    Pipeline: _pipeline_total,
+}
 
 
 def leaves(work: Work) -> Iterator[Leaf]:

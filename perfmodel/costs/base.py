@@ -45,7 +45,6 @@ class Costs(NamedTuple):
     memory : one entry for each kind of pipeline stage: first, middle, last
     model_flops : of the whole job's step, without recomputation, causal attention counted once [FLOP]
     hardware_flops : of the whole job's step, recomputation counted [FLOP]
-    palm_flops : of the whole job's step, full attention [FLOP]
     tokens : of the whole job's step [-]
     groups : the ranks of each axis
     dtype : number format whose peak utilisation is measured against
@@ -55,7 +54,6 @@ class Costs(NamedTuple):
     memory: tuple[StageMemory, ...]
     model_flops: Any
     hardware_flops: Any
-    palm_flops: Any
     tokens: Any
     groups: dict[str, Group]
     dtype: str

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, NamedTuple
 
 from perfmodel.costs.base import StageMemory
 from perfmodel.costs.stages import shares
@@ -12,7 +12,7 @@ from perfmodel.layers import Layer, Pass
 from perfmodel.layers.embedding import Head
 from perfmodel.model import Block, Model
 from perfmodel.ops import maximum, where
-from perfmodel.parallel import Parallel, groups
+from perfmodel.parallel import Parallel
 from perfmodel.workload import OPTIMIZERS, Training
 
 __all__ = ["block_activations", "local_parameters", "stage_memories"]
@@ -23,7 +23,7 @@ def local_parameters(layers: tuple[Layer, ...], tp: Any) -> Any:
     return sum(layer.local_parameters(tp) for layer in layers)
 
 
-def block_activations(block: Block, work: Training, p: Pass) -> Any:
+def block_activations(block: Block, work: Training, p: Pass, hidden: int) -> Any:
     """Bytes one repetition of a block keeps for backward, under the recomputation in force.
 
     Parameters
@@ -31,6 +31,7 @@ def block_activations(block: Block, work: Training, p: Pass) -> Any:
     block : the repeated layers
     work : says what is recomputed
     p : the pass
+    hidden : width of the residual stream, which full recomputation keeps [-]
 
     Returns
     -------
@@ -43,15 +44,56 @@ def block_activations(block: Block, work: Training, p: Pass) -> Any:
     everything = sum(layer.saved(p) for layer in block.layers)
     match work.recompute:
         case "full":
-            return p.shard_tokens * _width(block) * p.element_bytes
+            return p.shard_tokens * hidden * p.element_bytes
         case "selective":
             return everything - sum(layer.saved_core(p) for layer in block.layers)
         case _:
             return everything
 
 
-def _width(block: Block) -> int:
-    return max((getattr(layer, "hidden", 0) for layer in block.layers), default=0)
+class _Held(NamedTuple):
+    """What the parts of the model hold on one tensor-parallel rank, counted once for all stages.
+
+    Parameters
+    ----------
+    entry, body, exit : parameters before the layers, of all layers, after them [-]
+    head_copy : parameters of a tied head, held again where the embedding is not [-]
+    saved_entry, saved_body, saved_exit : activations that one micro-batch leaves there [B]
+    recomputed, logits, gathered : alive for a moment: a recomputed block, the gradient of the logits, two gathered
+        layers of ZeRO-3 with the gradient of one [B]
+    """
+
+    entry: Any
+    body: Any
+    exit: Any
+    head_copy: Any
+    saved_entry: Any
+    saved_body: Any
+    saved_exit: Any
+    recomputed: Any
+    logits: Any
+    gathered: Any
+
+
+def _held(model: Model, work: Training, layout: Parallel, p: Pass) -> _Held:
+    formats, head = work.formats, model.head
+    largest: Any = 0
+    recomputed: Any = 0
+    for block in model.blocks:
+        largest = maximum(largest, local_parameters(block.layers, p.tp))
+        recomputed = maximum(recomputed, sum(layer.saved(p) for layer in block.layers))
+    return _Held(
+        local_parameters(model.entry, p.tp),
+        sum(block.repeat * local_parameters(block.layers, p.tp) for block in model.blocks),
+        local_parameters(model.exit, p.tp),
+        head.vocabulary * head.width / p.tp if head is not None and head.tied else 0,
+        sum(layer.saved(p) for layer in model.entry),
+        sum(block.repeat * block_activations(block, work, p, model.hidden) for block in model.blocks),
+        sum(layer.saved(p) for layer in model.exit),
+        recomputed if work.recompute == "full" else 0,
+        sum(layer.logits_bytes(p) for layer in model.exit if isinstance(layer, Head)),
+        largest * (2 * formats.weight_bytes + formats.reduce_bytes) if layout.sharding == "zero3" else 0,
+    )
 
 
 def stage_memories(model: Model, work: Training, layout: Parallel, p: Pass) -> tuple[StageMemory, ...]:
@@ -66,72 +108,36 @@ def stage_memories(model: Model, work: Training, layout: Parallel, p: Pass) -> t
     -------
     three entries; with one stage each of them is the whole model
     """
-    return tuple(_Stage(model, work, layout, p, index).memory() for index in ("first", "middle", "last"))
+    held, share = _held(model, work, layout, p), shares(model.depth, layout.pp, layout.vpp)
+    alone = where(layout.pp <= 1, 1.0, 0.0)
+    middle = where(layout.pp > 2, 1.0, 0.0)
+    return (
+        _stage("first", held, work, layout, share=share.first, index=0, entry=1.0, exit=alone),
+        _stage("middle", held, work, layout, share=share.middle, index=middle, entry=alone, exit=alone),
+        _stage("last", held, work, layout, share=share.last, index=layout.pp - 1, entry=alone, exit=1.0),
+    )
 
 
-class _Stage:
-    """One pipeline stage, and what it holds."""
+def _stage(
+    name: str, held: _Held, work: Training, layout: Parallel, *, share: Any, index: Any, entry: Any, exit: Any
+) -> StageMemory:
+    """One stage: its share of the layers, and the ends of the model where `entry` and `exit` are 1."""
+    formats, optimizer = work.formats, OPTIMIZERS[work.optimizer]
+    parameters = share * held.body + entry * held.entry + exit * held.exit
+    parameters = parameters + held.head_copy * maximum(exit - entry, 0.0)
+    live = live_micro_batches(
+        stage=index, stages=layout.pp, chunks=layout.vpp, micro_batches=layout.micro_batches(work.global_batch)
+    )
 
-    def __init__(self, model: Model, work: Training, layout: Parallel, p: Pass, name: str) -> None:
-        self.model, self.work, self.layout, self.pass_, self.name = model, work, layout, p, name
-        self.share = getattr(shares(model.depth, layout.pp, layout.vpp), name)
-        alone = layout.pp <= 1
-        self.entry = 1.0 if name == "first" else where(alone, 1.0, 0.0)
-        self.exit = 1.0 if name == "last" else where(alone, 1.0, 0.0)
-        self.index = {"first": 0, "middle": minimum_stage(layout.pp), "last": layout.pp - 1}[name]
+    def split(bytes_each: Any, *stages: str) -> Any:
+        ranks = layout.cp * layout.dp if layout.sharding in stages else 1  # type: ignore[operator]  # dp is set
+        return sharded(size=parameters * bytes_each, ranks=ranks)
 
-    def parameters(self) -> Any:
-        """On one tensor-parallel rank; a tied head is held again where the embedding is not [-]."""
-        tp, model = self.layout.tp, self.model
-        body = sum(block.repeat * local_parameters(block.layers, tp) for block in model.blocks)
-        ends = self.entry * local_parameters(model.entry, tp) + self.exit * local_parameters(model.exit, tp)
-        head = model.head
-        copy = head.vocabulary * head.width / tp if head is not None and head.tied else 0
-        return self.share * body + ends + copy * maximum(self.exit - self.entry, 0.0)
-
-    def memory(self) -> StageMemory:
-        """All kinds at the peak."""
-        formats, optimizer = self.work.formats, OPTIMIZERS[self.work.optimizer]
-        parameters, sharding = self.parameters(), self.layout.sharding
-        ranks = groups(self.layout)["data"].ranks
-
-        def split(size: Any, *stages: str) -> Any:
-            return sharded(size=size, ranks=ranks if sharding in stages else 1)
-
-        return StageMemory(
-            self.name,
-            weights=split(parameters * formats.weight_bytes, "zero3"),
-            gradients=split(parameters * formats.gradient_bytes, "zero2", "zero3"),
-            optimizer=split(parameters * (optimizer.state_bytes + formats.master_bytes), "zero1", "zero2", "zero3"),
-            activations=self._activations(),
-            buffers=self._buffers(),
-        )
-
-    def _activations(self) -> Any:
-        p, layout = self.pass_, self.layout
-        live = live_micro_batches(
-            stage=self.index, stages=layout.pp, chunks=layout.vpp,
-            micro_batches=layout.micro_batches(self.work.global_batch),
-        )  # fmt: skip
-        body = sum(block.repeat * block_activations(block, self.work, p) for block in self.model.blocks)
-        entry = sum(layer.saved(p) for layer in self.model.entry)
-        leave = sum(layer.saved(p) for layer in self.model.exit)
-        return live * (self.share * body + self.entry * entry) + self.exit * leave
-
-    def _buffers(self) -> Any:
-        """Alive for a moment: a recomputed block, the gradient of the logits, two gathered layers of ZeRO-3."""
-        p, work = self.pass_, self.work
-        largest = self.model.blocks[0]
-        recomputed = sum(layer.saved(p) for layer in largest.layers) if work.recompute == "full" else 0
-        logits = sum(layer.logits_bytes(p) for layer in self.model.exit if isinstance(layer, Head))
-        gathered = 0
-        if self.layout.sharding == "zero3":
-            formats = work.formats
-            layer = local_parameters(largest.layers, self.layout.tp)
-            gathered = layer * (2 * formats.weight_bytes + formats.reduce_bytes)
-        return maximum(recomputed * 1.0, self.exit * logits) + gathered
-
-
-def minimum_stage(stages: Any) -> Any:
-    """Index of the fullest stage that is neither first nor last [-]."""
-    return where(stages > 2, 1.0, 0.0)
+    return StageMemory(
+        name,
+        weights=split(formats.weight_bytes, "zero3"),
+        gradients=split(formats.gradient_bytes, "zero2", "zero3"),
+        optimizer=split(optimizer.state_bytes + formats.master_bytes, "zero1", "zero2", "zero3"),
+        activations=live * (share * held.saved_body + entry * held.saved_entry) + exit * held.saved_exit,
+        buffers=maximum(held.recomputed * 1.0, exit * held.logits) + held.gathered,
+    )

@@ -14,7 +14,7 @@ from perfmodel.parallel import Parallel, groups
 from perfmodel.work import Collective, Overlap, Pipeline, Repeat, Serial, Stream, Work, flops, total
 from perfmodel.workload import OPTIMIZERS, Training
 
-__all__ = ["training_costs", "training_pass"]
+__all__ = ["full_attention_flops", "training_costs", "training_pass"]
 
 
 def training_pass(work: Training, layout: Parallel) -> Pass:
@@ -48,22 +48,37 @@ def training_costs(model: Model, work: Training, layout: Parallel) -> Costs:
     p = training_pass(work, layout)
     step = _Step(model, work, layout, p)
     tree = Serial("training step", (step.pipeline(), *step.gradients(), *step.optimizer()))
-    sequences = work.global_batch
-    whole = p._replace(sequences=sequences, tp=1, cp=1, sequence_parallel=False)
+    whole = _whole_step(work, p)
     forward = total(model.forward(whole), flops)
-    repeated = _repeated_flops(model, work, whole)
+    repeated = sum(block.repeat * total(_recomputed(block, work, whole), flops) for block in model.blocks)
     return Costs(
         tree, stage_memories(model, work, layout, p), 3 * forward, 3 * forward + repeated,
-        3 * _full_attention(model, whole), work.global_batch * work.sequence_length, groups(layout), p.dtype,
+        work.global_batch * work.sequence_length, groups(layout), p.dtype,
     )  # fmt: skip
 
 
-def _full_attention(model: Model, whole: Pass) -> Any:
-    return total(model.unmasked().forward(whole), flops)
+def full_attention_flops(model: Model, work: Training, layout: Parallel) -> Any:
+    """Model FLOPs of one step in the PaLM convention: attention over all positions, masked or not.
+
+    Parameters
+    ----------
+    model, work, layout : the job
+
+    Returns
+    -------
+    operations of the whole job [FLOP]
+
+    References
+    ----------
+    Chowdhery et al. (2022), arXiv:2204.02311, appendix B
+    """
+    whole = _whole_step(work, training_pass(work, layout))
+    return 3 * total(model.unmasked().forward(whole), flops)
 
 
-def _repeated_flops(model: Model, work: Training, whole: Pass) -> Any:
-    return sum(block.repeat * total(_recomputed(block, work, whole), flops) for block in model.blocks)
+def _whole_step(work: Training, p: Pass) -> Pass:
+    """All sequences of the step on one imaginary device: what model FLOPs are counted on."""
+    return p._replace(sequences=work.global_batch, tp=1, cp=1, sequence_parallel=False)
 
 
 def _recomputed(block: Block, work: Training, p: Pass) -> Work:

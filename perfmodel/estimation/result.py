@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from functools import cached_property
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from perfmodel.costs import Costs
+from perfmodel.costs import Costs, full_attention_flops
 from perfmodel.efficiency import Efficiency
 from perfmodel.errors import UnsupportedError
 from perfmodel.estimation.timing import Timed
@@ -143,13 +143,15 @@ class TrainingEstimate:
         -------
         utilisation [-]
         """
-        counted = {
-            "causal": self.costs.model_flops, "palm": self.costs.palm_flops, "hardware": self.costs.hardware_flops,
-        }  # fmt: skip
+        counted: dict[str, Callable[[], Any]] = {
+            "causal": lambda: self.costs.model_flops,
+            "palm": lambda: full_attention_flops(self.model, self.work, self.layout),
+            "hardware": lambda: self.costs.hardware_flops,
+        }
         if convention not in counted:
             raise UnsupportedError(f"convention = {convention!r} is not known; valid: {', '.join(counted)}")
         return model_flops_utilisation(
-            flops=counted[convention], devices=self.cluster.devices, peak=self.peak, step_time=self.step_time
+            flops=counted[convention](), devices=self.cluster.devices, peak=self.peak, step_time=self.step_time
         )
 
     @property

@@ -56,6 +56,7 @@ class Clock:
     def __init__(self, rates: Machine, groups: dict[str, Group]) -> None:
         self.rates, self.groups = rates, groups
         self._known: dict[int, tuple[Work, Timed]] = {}
+        self._messages: dict[tuple[Any, ...], tuple[Any, dict[str, Any]]] = {}
 
     def time(self, work: Work) -> Timed:
         """Fold a tree: leaves become seconds, series add, overlaps keep what sticks out."""
@@ -64,6 +65,14 @@ class Clock:
             known = (work, _FOLDS[type(work)](self, work))
             self._known[id(work)] = known  # holds the node, so that its id stays its own
         return known[1]
+
+    def message(self, work: Collective) -> tuple[Any, dict[str, Any]]:
+        """Seconds of a message; equal ones are timed once, as long as their payload is a plain number."""
+        number = isinstance(work.payload, float)
+        key = (work.kind, work.axis, number, work.payload if number else id(work))
+        if key not in self._messages:
+            self._messages[key] = collective_seconds(work, self.rates, self.groups[work.axis])
+        return self._messages[key]
 
 
 def _matmul(clock: Clock, work: Matmul) -> Timed:
@@ -80,8 +89,7 @@ def _stream(clock: Clock, work: Stream) -> Timed:
 
 def _collective(clock: Clock, work: Collective) -> Timed:
     axis = "dp" if work.axis == "data" else work.axis
-    seconds = collective_seconds(work, clock.rates, clock.groups[work.axis])
-    return Timed(work.name, axis, *seconds, 0.0, work=work)
+    return Timed(work.name, axis, *clock.message(work), 0.0, work=work)
 
 
 def _series(clock: Clock, work: Serial) -> Timed:
