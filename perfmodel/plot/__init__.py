@@ -1,0 +1,24 @@
+"""Figures of an estimate: where its operators lie under the roofline, where the time goes, where the memory goes.
+
+Every function takes the axes to draw on (`ax`, or it makes its own) and returns them; nothing else of matplotlib's
+state is touched. What a figure shows is also there as columns: `roofline_points`, `breakdown_columns`,
+`memory_columns`.
+
+>>> import perfmodel as pm
+>>> est = pm.estimate(pm.Model.load("llama-3.1-8b"), pm.Training(global_batch=128, sequence_length=8192),
+...                   pm.Parallel(tp=2), pm.Cluster.load("dgx-h100", devices=8))
+>>> from matplotlib.figure import Figure
+>>> ax = Figure().subplots()
+>>> breakdown({"tp 2": est}, ax=ax) is ax
+True
+"""
+
+from perfmodel.plot.bars import breakdown, memory
+from perfmodel.plot.canvas import KIND_COLOURS, TERM_COLOURS
+from perfmodel.plot.columns import breakdown_columns, memory_columns, roofline_points
+from perfmodel.plot.roofs import roofline
+
+__all__ = [
+    "KIND_COLOURS", "TERM_COLOURS", "breakdown", "breakdown_columns", "memory", "memory_columns", "roofline",
+    "roofline_points",
+]  # fmt: skip
