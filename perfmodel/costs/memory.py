@@ -112,19 +112,19 @@ def stage_memories(model: Model, work: Training, layout: Parallel, p: Pass) -> t
     alone = where(layout.pp <= 1, 1.0, 0.0)
     middle = where(layout.pp > 2, 1.0, 0.0)
     return (
-        _stage("first", held, work, layout, share=share.first, index=0, entry=1.0, exit=alone),
-        _stage("middle", held, work, layout, share=share.middle, index=middle, entry=alone, exit=alone),
-        _stage("last", held, work, layout, share=share.last, index=layout.pp - 1, entry=alone, exit=1.0),
+        _stage("first", held, work, layout, share=share.first, index=0, opens=1.0, closes=alone),
+        _stage("middle", held, work, layout, share=share.middle, index=middle, opens=alone, closes=alone),
+        _stage("last", held, work, layout, share=share.last, index=layout.pp - 1, opens=alone, closes=1.0),
     )
 
 
 def _stage(
-    name: str, held: _Held, work: Training, layout: Parallel, *, share: Any, index: Any, entry: Any, exit: Any
+    name: str, held: _Held, work: Training, layout: Parallel, *, share: Any, index: Any, opens: Any, closes: Any
 ) -> StageMemory:
-    """One stage: its share of the layers, and the ends of the model where `entry` and `exit` are 1."""
+    """One stage: its share of the layers, and the ends of the model where `opens` and `closes` are 1."""
     formats, optimizer = work.formats, OPTIMIZERS[work.optimizer]
-    parameters = share * held.body + entry * held.entry + exit * held.exit
-    parameters = parameters + held.head_copy * maximum(exit - entry, 0.0)
+    parameters = share * held.body + opens * held.entry + closes * held.exit
+    parameters = parameters + held.head_copy * maximum(closes - opens, 0.0)
     live = live_micro_batches(
         stage=index, stages=layout.pp, chunks=layout.vpp, micro_batches=layout.micro_batches(work.global_batch)
     )
@@ -138,6 +138,6 @@ def _stage(
         weights=split(formats.weight_bytes, "zero3"),
         gradients=split(formats.gradient_bytes, "zero2", "zero3"),
         optimizer=split(optimizer.state_bytes + formats.master_bytes, "zero1", "zero2", "zero3"),
-        activations=live * (share * held.saved_body + entry * held.saved_entry) + exit * held.saved_exit,
-        buffers=maximum(held.recomputed * 1.0, exit * held.logits) + held.gathered,
+        activations=live * (share * held.saved_body + opens * held.saved_entry) + closes * held.saved_exit,
+        buffers=maximum(held.recomputed * 1.0, closes * held.logits) + held.gathered,
     )

@@ -64,11 +64,16 @@ def headline(est: TrainingEstimate) -> dict[str, str]:
         "step time": show(est.step_time, "s"),
         "throughput": f"{est.tokens_per_second:,.0f} tokens/s, {est.tokens_per_second_per_device:,.0f} per device",
         "MFU": f"{est.mfu:.1%} (causal attention counted once), HFU {est.hfu:.1%}",
-        "memory": f"{show(memory.total, 'B')} of {show(memory.capacity, 'B')} on the {memory.stage} stage: {verdict}",
+        "memory": f"{show(memory.total, 'B')} of {show(memory.capacity, 'B')}{_where(est)}: {verdict}",
         "limited by": f"{RESOURCES[limiter.name]} ({limiter.share:.0%}), then {RESOURCES[limiter.runner_up]} "
                       f"({limiter.runner_up_share:.0%})",
         "efficiency": f"{est.efficiency.id} ({est.efficiency.confidence})",
     }  # fmt: skip
+
+
+def _where(est: TrainingEstimate) -> str:
+    """Which pipeline stage the memory is that of; nothing to say without a pipeline."""
+    return f" on the {est.memory.stage} stage" if est.layout.pp > 1 else ""
 
 
 def _time_rows(est: TrainingEstimate) -> list[tuple[str, float, float]]:
@@ -98,7 +103,7 @@ def to_text(est: TrainingEstimate) -> str:
     lines += ["", "  time"]
     lines += [f"    {name:<50}{show(value, 's'):>11}{share:>8.1%}" for name, value, share in _time_rows(est)]
     lines += [f"    {'hidden behind compute':<50}{show(est.tree.hidden, 's'):>11}"]
-    lines += ["", f"  memory of one device, {est.memory.stage} stage"]
+    lines += ["", f"  memory of one device{_where(est)}"]
     lines += [f"    {name:<50}{show(value, 'B'):>11}{share:>8.1%}" for name, value, share in _memory_rows(est)]
     return "\n".join(lines)
 
