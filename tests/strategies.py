@@ -1,0 +1,169 @@
+"""Hypothesis strategies: models, jobs that keep every rule, clusters and efficiencies that need not exist."""
+
+from typing import NamedTuple
+
+from hypothesis import strategies as st
+
+from perfmodel.decoder import decoder
+from perfmodel.efficiency import CollectiveFit, Efficiency
+from perfmodel.hardware import Cluster, Device
+from perfmodel.model import Model
+from perfmodel.parallel import Parallel
+from perfmodel.workload import Training
+
+__all__ = ["Job", "cluster", "clusters", "device", "efficiencies", "gpt", "jobs", "models", "spread"]
+
+DEPTH = st.integers(1, 12)
+INVENTED = {"sources": ("invented for a test",), "confidence": "estimate"}
+
+
+class Job(NamedTuple):
+    """What `estimate` is given."""
+
+    model: Model
+    work: Training
+    layout: Parallel
+    cluster: Cluster
+    efficiency: Efficiency
+
+    @property
+    def arguments(self) -> dict:
+        return {"model": self.model, "work": self.work, "layout": self.layout, "cluster": self.cluster,
+                "efficiency": self.efficiency}  # fmt: skip
+
+
+def gpt(layers=2, hidden=64, heads=4, **changes) -> Model:
+    """A GPT of the classic kind: layer norms, biases, learned positions, tied head."""
+    fields = {
+        "name": "gpt", "inner": 4 * hidden, "vocabulary": 128, "gated": False, "norm": "layer", "norm_bias": True,
+        "qkv_bias": True, "output_bias": True, "mlp_bias": True, "tied": True, "rotary": False, "positions": 2048,
+    }  # fmt: skip
+    return decoder(layers=layers, hidden=hidden, heads=heads, **(fields | changes))
+
+
+def models(*, tp: int = 1, depth: st.SearchStrategy[int] = DEPTH) -> st.SearchStrategy[Model]:
+    """Dense decoders of every variant, small, that tp ranks can share."""
+    power = st.sampled_from([1, 2, 4])
+    return st.builds(
+        lambda groups, repeats, kv, multiple, **fields: decoder(
+            heads=tp * groups * kv, kv_heads=kv * (tp if multiple else 1) if tp > 1 else kv,
+            hidden=64 * repeats, **fields,
+        ),
+        groups=power, repeats=st.integers(1, 4), kv=power, multiple=st.booleans(),
+        layers=depth, head_dim=st.sampled_from([16, 64, 128]),
+        inner=st.integers(1, 16).map(lambda n: 8 * tp * n), vocabulary=st.sampled_from([64, 1000, 32000]),
+        gated=st.booleans(), arrangement=st.sampled_from(["pre", "post", "sandwich", "parallel"]),
+        norm=st.sampled_from(["layer", "rms"]), norm_bias=st.booleans(), qkv_bias=st.booleans(),
+        mlp_bias=st.booleans(), tied=st.booleans(), rotary=st.booleans(), positions=st.sampled_from([0, 128]),
+        qk_norm=st.sampled_from(["none", "shared", "full"]),
+        windows=st.sampled_from([(None,), (64,), (128, None)]),
+    )  # fmt: skip
+
+
+def device(**changes) -> Device:
+    """A made-up accelerator: 1 PFLOP/s, 2 TB/s, 80 GiB, eight of them on a 400 GB/s switch."""
+    fields = {
+        "id": "invented", "name": "Invented", "vendor": "nobody", "architecture": "invented", "year": 2026,
+        "kind": "gpu", "peak": {"bf16": 1e15, "fp16": 1e15, "fp32": 6e13, "tf32": 5e14},
+        "memory": {"capacity": 80 * 2**30, "bandwidth": 2e12},
+        "scale_up": {"name": "switch", "bandwidth": 4e11, "domain_size": 8, "topology": "switch"},
+        **INVENTED,
+    }  # fmt: skip
+    return Device(**(fields | changes))
+
+
+def cluster(devices=16, *, scale_out=5e10, **changes) -> Cluster:
+    """Nodes of eight made-up accelerators; changes are those of `Cluster.of`."""
+    one = changes.pop("device", None) or device()
+    return Cluster.of(one, devices, devices_per_node=min(8, devices), scale_out=scale_out, **changes)
+
+
+def spread(low: float, high: float) -> st.SearchStrategy[float]:
+    """Numbers of any magnitude between two bounds."""
+    return st.floats(0, 1).map(lambda share: low * (high / low) ** share)
+
+
+def clusters(devices: int) -> st.SearchStrategy[Cluster]:
+    """Clusters with rates from a phone's to tomorrow's, one node or many."""
+    return st.builds(
+        lambda peak, memory, fast, out, adds: cluster(
+            devices, scale_out=out,
+            device=device(
+                peak=dict.fromkeys(("bf16", "fp16", "tf32", "fp32"), peak),
+                memory={"capacity": 80 * 2**30, "bandwidth": memory},
+                scale_up={"name": "switch", "bandwidth": fast, "domain_size": 8, "topology": "switch",
+                          "in_network_reduction": adds},
+            ),
+        ),
+        peak=spread(1e13, 1e16), memory=spread(1e11, 2e13), fast=spread(1e10, 2e12), out=spread(1e9, 4e11),
+        adds=st.booleans(),
+    )  # fmt: skip
+
+
+def _share() -> st.SearchStrategy[float]:
+    return st.floats(0.3, 1)
+
+
+def _micros(high: float = 20) -> st.SearchStrategy[float]:
+    return st.floats(0, high).map(lambda us: us * 1e-6)
+
+
+def _collective_fits() -> st.SearchStrategy[CollectiveFit]:
+    return st.builds(
+        CollectiveFit, start=_micros(), step=_micros(5), exponent=st.floats(0.4, 2), all_reduce=_share(),
+        in_network=_share(), all_gather=_share(), all_to_all=_share(), send=_share(),
+    )  # fmt: skip
+
+
+def efficiencies() -> st.SearchStrategy[Efficiency]:
+    """Fits that nobody has measured."""
+    ridge = st.floats(0.8, 4)
+    matmul = st.fixed_dictionaries(
+        {"compute": _share(), "memory": _share(), "latency": _micros(), "exponent": ridge, "sustained": _share(),
+         "accumulate": _share()}
+    )  # fmt: skip
+    attention = st.fixed_dictionaries(
+        {"compute": _share(), "backward": _share(), "memory": _share(), "latency": _micros(), "exponent": ridge,
+         "softmax_dims": st.floats(0, 64)}
+    )  # fmt: skip
+    stream = st.fixed_dictionaries(
+        {"latency": _micros(), "memory": st.fixed_dictionaries({"copy": _share(), "norm": _share()})}
+    )
+    overhead = {"context": 2**30, "communication": 2**28, "fragmentation": 0.05}
+    return st.builds(
+        lambda matmul, attention, stream, inner, outer, slowdown, launch: Efficiency(
+            id="invented", name="Invented", residual="not measured", matmul={"default": matmul}, attention=attention,
+            stream=stream, collective={"scale_up": inner, "default": outer}, overlap={"slowdown": slowdown},
+            host={"launch": launch}, overhead=overhead, **INVENTED,
+        ),
+        matmul, attention, stream, _collective_fits(), _collective_fits(), st.floats(0, 0.5), _micros(10),
+    )  # fmt: skip
+
+
+@st.composite
+def jobs(draw, *, degrees=(1, 2, 4), overlap=None) -> Job:
+    """Jobs that break no rule: any mixture of parallelism, on a cluster of just the right size."""
+    tp, pp, cp, dp = (draw(st.sampled_from(degrees)) for _ in range(4))
+    vpp = draw(st.sampled_from([1, 2, 3])) if pp > 1 else 1
+    depth = st.integers(pp * vpp, 4 * pp * vpp) if pp > 1 else st.integers(1, 8)
+    micro_batch, rounds = draw(st.sampled_from([1, 2, 3])), draw(st.integers(1, 6))
+    axes = st.lists(st.sampled_from(["tp", "cp", "dp", "pp"]), unique=True).map(tuple)
+    layout = Parallel(
+        tp=tp, pp=pp, vpp=vpp, cp=cp, dp=dp, micro_batch=micro_batch,
+        sharding=draw(st.sampled_from(["none", "zero1", "zero2", "zero3"])), sequence_parallel=draw(st.booleans()),
+        overlap=draw(axes) if overlap is None else overlap,
+    )  # fmt: skip
+    work = Training(
+        global_batch=dp * micro_batch * rounds * (pp if vpp > 1 else 1),
+        sequence_length=draw(st.sampled_from([64, 512, 2048, 8192])),
+        precision=draw(st.sampled_from(["bf16", "fp16", "tf32", "fp32"])),
+        recompute=draw(st.sampled_from(["none", "selective", "full"])),
+        attention=draw(st.sampled_from(["flash", "unfused"])), dropout=draw(st.booleans()),
+    )  # fmt: skip
+    return Job(
+        draw(models(tp=tp, depth=depth)),
+        work,
+        layout,
+        draw(clusters(tp * pp * cp * dp)),
+        draw(efficiencies()),
+    )
