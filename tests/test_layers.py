@@ -92,6 +92,8 @@ def test_parameters_divide_and_come_back(model, tp):
     for layer, _ in model.layers():
         whole = sum(w.count for w in layer.weights())
         copied = sum(w.count for w in layer.weights() if w.split is None)
+        if isinstance(layer, SelfAttention) and layer.kv_heads < tp:
+            continue  # key-value heads are copied; see below
         assert tp * layer.local_parameters(tp) == whole + (tp - 1) * copied
 
 
@@ -170,6 +172,17 @@ def test_splitting_divides_the_operations_exactly(model, tp, cp, together, fused
             (layer.backward(one), layer.backward(split)),
         ):
             assert copies * cp * total(share, flops) == total(whole, flops)
+
+
+@pytest.mark.parametrize("bias", [False, True])
+def test_copied_key_value_heads_are_held_on_every_rank(bias):
+    """Two key-value heads over 8 ranks: each rank holds one whole head, its keys and its values."""
+    layer, p = attention(kv_heads=2, qkv_bias=bias), exact(tp=8)
+    assert layer.local_parameters(Fraction(8)) == (64 + bias) * (16 + 2 * 16) + 16 * 64
+    # saved: the input, one query head, one key and one value head, one result
+    assert layer.saved(p) - layer.saved_core(p) == 16 * 2 * (64 + 16 + 2 * 16 + 16)
+    rotated = [leaf for leaf in leaves(layer.forward(p)) if leaf.name == "rotary"]
+    assert [leaf.bytes for leaf in rotated] == [16 * (16 + 16) * 2 * 2]
 
 
 def test_copied_key_value_heads_are_computed_on_every_rank():

@@ -97,16 +97,24 @@ class SelfAttention(Layer):
         """Whole heads on every rank."""
         return (("attention heads", self.heads),)
 
+    def _kv_share(self, tp: Any) -> Any:
+        """Key-value heads of one rank: with more ranks than heads, each keeps a whole one [-]."""
+        return maximum(self.kv_heads / tp, 1)
+
+    def local_parameters(self, tp: Any) -> Any:
+        """Parameters on one tensor-parallel rank, copied key-value heads included [-]."""
+        copied = self._kv_share(tp) - self.kv_heads / tp
+        return super().local_parameters(tp) + copied * 2 * self.head_dim * (self.hidden + self.qkv_bias)
+
     def _qkv_shape(self, p: Pass) -> dict[str, Any]:
-        # with more tp ranks than kv heads, every rank keeps one whole kv head
-        kv = maximum(self.kv_heads / p.tp, 1) * self.head_dim
+        kv = self._kv_share(p.tp) * self.head_dim
         return {"tokens": p.tokens, "inputs": self.hidden, "outputs": self.query_width / p.tp + 2 * kv}
 
     def _output_shape(self, p: Pass) -> dict[str, Any]:
         return {"tokens": p.tokens, "inputs": self.query_width / p.tp, "outputs": self.hidden}
 
     def _rotated(self, p: Pass) -> Any:
-        return p.tokens * (self.query_width + self.kv_width) / p.tp
+        return p.tokens * (self.query_width / p.tp + self._kv_share(p.tp) * self.head_dim)
 
     def forward(self, p: Pass) -> Work:
         """Projection, rotation, attention core, projection, with the messages around them."""
@@ -141,7 +149,7 @@ class SelfAttention(Layer):
         window = p.keys if self.window is None else minimum(self.window, p.keys)
         pairs = visible_pairs(p.queries, window, causal=self.causal) / p.cp
         heads = self.heads / p.tp
-        kv_heads = maximum(self.kv_heads / p.tp, 1)
+        kv_heads = self._kv_share(p.tp)
         if p.fused_attention:
             # a ring of cp ranks works in cp steps, each on the keys that have just come by
             kernel = Attention(
@@ -154,14 +162,14 @@ class SelfAttention(Layer):
 
     def _merge(self, p: Pass, *, backward: bool) -> Work:
         """Joins a step's result to the running one in 32 bits; backward adds up three gradients."""
-        queries, keys = p.tokens * self.query_width / p.tp, p.tokens * self.kv_width / p.tp
+        queries, keys = p.tokens * self.query_width / p.tp, p.tokens * self._kv_share(p.tp) * self.head_dim
         added = queries + 2 * keys if backward else queries
         moved = added * (p.element_bytes + 2 * 4) * (p.cp - 1)
         return Stream("merge ring steps", moved, "copy", p.cp - 1)
 
     def _ring(self, p: Pass, steps: Work, *, backward: bool) -> tuple[Work, ...]:
         """Keys and values pass around the cp ranks; backward their gradients come along."""
-        payload = p.sequences * p.queries * 2 * maximum(self.kv_heads / p.tp, 1) * self.head_dim * p.element_bytes
+        payload = p.sequences * p.queries * 2 * self._kv_share(p.tp) * self.head_dim * p.element_bytes
         messages: list[Work] = [Collective("cp keys and values", "all_gather", payload, "cp")]
         if backward:
             messages.append(Collective("cp key and value gradients", "reduce_scatter", payload, "cp"))
@@ -196,7 +204,7 @@ class SelfAttention(Layer):
 
     def saved(self, p: Pass) -> Any:
         """Input, q, k, v and the core's result; eager attention also keeps the scores."""
-        qkv = p.tokens * (self.query_width + 2 * self.kv_width) / p.tp
+        qkv = p.tokens * (self.query_width / p.tp + 2 * self._kv_share(p.tp) * self.head_dim)
         kept = p.shard_tokens * self.hidden + qkv + p.tokens * self.query_width / p.tp
         return kept * p.element_bytes + self.saved_core(p)
 
