@@ -24,12 +24,16 @@ from perfmodel.layers.attention import QueryKeyNorm
 from perfmodel.model import Block, Model, register_format
 from perfmodel.specs import Spec
 
-__all__ = ["Decoder", "HeadCounts", "Size", "decoder"]
+__all__ = ["LARGEST", "Decoder", "Depth", "HeadCounts", "Size", "decoder"]
 
 Arrangement = Literal["pre", "post", "sandwich", "parallel"]
 """Where the norms stand."""
-Size = Annotated[int, Field(ge=1, le=10_000_000)]
-"""A count or a width; ten million is more than any model has, and less than any slip of the keyboard."""
+LARGEST = 10_000_000
+"""More than any model has of anything, and less than many a slip of the keyboard [-]."""
+Size = Annotated[int, Field(ge=1, le=LARGEST)]
+"""A count or a width."""
+Depth = Annotated[int, Field(ge=1, le=100_000)]
+"""A number of layers."""
 
 
 class HeadCounts(NamedTuple):
@@ -86,7 +90,7 @@ class Decoder(Spec):
     """What reports call the model."""
     family: str = ""
     """Architecture family."""
-    layers: Size
+    layers: Depth
     """Attention and feed-forward pairs [-]."""
     hidden: Size
     """Model width [-]."""
@@ -134,7 +138,7 @@ class Decoder(Spec):
     """That norm has a learned shift."""
     rotary: bool = True
     """Positions by rotation; else learned (`positions`), ALiBi or none, which cost no kernel of their own."""
-    positions: Annotated[int, Field(ge=0, le=10_000_000)] = 0
+    positions: Annotated[int, Field(ge=0, le=LARGEST)] = 0
     """Rows of a learned positional table [-]."""
     embedding_width: Size | None = None
     """Width of the token table where it differs from the model's; projections join them [-]."""

@@ -5,12 +5,11 @@ from __future__ import annotations
 from typing import ClassVar
 
 from perfmodel.decoder import Decoder
-from perfmodel.huggingface.family import CLASSIC, Shape, family
+from perfmodel.huggingface.family import CLASSIC, Shape
 
 __all__ = ["Bloom"]
 
 
-@family("bloom")
 class Bloom(Shape):
     """ALiBi instead of positions, a norm behind the token table, biases everywhere."""
 

@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-from perfmodel.decoder import Decoder, Size
-from perfmodel.huggingface.family import Dimensions, family
+from perfmodel.decoder import Decoder, Depth
+from perfmodel.huggingface.family import Dimensions
 from perfmodel.huggingface.windows import LayerTypes, every
 
 __all__ = ["Cohere", "Cohere2"]
 
 
-@family("cohere")
 class Cohere(Dimensions):
     """Attention and feed-forward in parallel behind one LayerNorm without a shift."""
 
@@ -31,11 +30,10 @@ class Cohere(Dimensions):
         )
 
 
-@family("cohere2")
 class Cohere2(Cohere, LayerTypes):
     """The same with full attention in every fourth layer only, and no norm on queries and keys."""
 
-    sliding_window_pattern: Size = 4
+    sliding_window_pattern: Depth = 4
     """Layers from one with full attention to the next [-]."""
 
     def decoder(self) -> Decoder:

@@ -6,20 +6,18 @@ from typing import Any
 
 from pydantic import field_validator
 
-from perfmodel.decoder import Decoder, Size
-from perfmodel.huggingface.family import family
+from perfmodel.decoder import Decoder, Depth, Size
 from perfmodel.huggingface.windows import LayerTypes, every
 
 __all__ = ["Exaone4"]
 
 
-@family("exaone4")
 class Exaone4(LayerTypes):
     """Norms after the sub-layers, one on queries and keys that heads share, full attention in every fourth layer."""
 
     num_key_value_heads: Size = 32
     """Key and value heads [-]."""
-    sliding_window_pattern: Size | None = 4
+    sliding_window_pattern: Depth | None = 4
     """Layers from one with full attention to the next, also spelled "LLLG" [-]."""
 
     @field_validator("sliding_window_pattern", mode="before")

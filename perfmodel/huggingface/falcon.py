@@ -5,12 +5,11 @@ from __future__ import annotations
 from typing import ClassVar
 
 from perfmodel.decoder import Arrangement, Decoder, Size
-from perfmodel.huggingface.family import CLASSIC, Shape, family
+from perfmodel.huggingface.family import CLASSIC, Shape
 
 __all__ = ["Falcon"]
 
 
-@family("falcon")
 class Falcon(Shape):
     """Attention and feed-forward in parallel; one key-value head, or groups in the new architecture."""
 

@@ -6,15 +6,15 @@ configuration class in transformers 5. A key with no default has to be there; al
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
-from typing import Any, ClassVar, TypeVar
+from collections.abc import Iterator, Mapping
+from typing import Any, ClassVar
 
 from pydantic import ConfigDict, model_validator
 
-from perfmodel.decoder import Decoder, HeadCounts, Size
+from perfmodel.decoder import LARGEST, Decoder, Depth, HeadCounts, Size
 from perfmodel.specs import Spec
 
-__all__ = ["CLASSIC", "FAMILIES", "Dimensions", "Family", "Shape", "family"]
+__all__ = ["CLASSIC", "Dimensions", "Family", "Shape"]
 
 
 class Family(Spec):
@@ -53,7 +53,8 @@ class Family(Spec):
         if field is None:
             return None
         value = cls._spelled(keys).get(key, field.default)
-        return value if isinstance(value, int) and not isinstance(value, bool) and value > 0 else None
+        whole = isinstance(value, int) and not isinstance(value, bool)
+        return value if whole and 0 < value <= LARGEST else None
 
     @classmethod
     def _told(cls, keys: Mapping[str, Any]) -> tuple[str, str, str, str]:
@@ -78,7 +79,7 @@ class Shape(Family):
     """Tokens known [-]."""
     hidden_size: Size
     """Model width [-]."""
-    num_hidden_layers: Size
+    num_hidden_layers: Depth
     """Layers [-]."""
     num_attention_heads: Size
     """Query heads [-]."""
@@ -144,26 +145,3 @@ class Dimensions(Shape):
 
 CLASSIC: dict[str, Any] = {"gated": False, "norm": "layer", "norm_bias": True}
 """What decoders were before Llama: up, activation, down, and LayerNorm with a shift."""
-FAMILIES: dict[str, type[Family]] = {}
-"""Every family that can be read, by `model_type`."""
-
-F = TypeVar("F", bound=type[Family])
-
-
-def family(model_type: str) -> Callable[[F], F]:
-    """Enter a class into the table of families.
-
-    Parameters
-    ----------
-    model_type : as config.json has it
-
-    Returns
-    -------
-    a class decorator
-    """
-
-    def enter(cls: F) -> F:
-        FAMILIES[model_type] = cls
-        return cls
-
-    return enter

@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-from perfmodel.decoder import Decoder, Size
-from perfmodel.huggingface.family import Dimensions, family
+from perfmodel.decoder import Decoder, Depth, Size
+from perfmodel.huggingface.family import Dimensions
 from perfmodel.huggingface.windows import LayerTypes, every
 
 __all__ = ["Gemma", "Gemma2", "Gemma3"]
 
 
-@family("gemma")
 class Gemma(Dimensions):
     """A Llama with GeGLU and with heads of a size of their own."""
 
@@ -29,7 +28,6 @@ class Gemma(Dimensions):
         return self.describe(qkv_bias=self.attention_bias, output_bias=self.attention_bias)
 
 
-@family("gemma2")
 class Gemma2(Gemma, LayerTypes):
     """Norms before and after each sub-layer; a sliding window in every other layer."""
 
@@ -41,7 +39,6 @@ class Gemma2(Gemma, LayerTypes):
         return super().decoder().replace(arrangement="sandwich", windows=self.windows(every(2)))
 
 
-@family("gemma3_text")
 class Gemma3(Gemma2):
     """A Gemma 2 with a norm on queries and keys, and full attention in every sixth layer."""
 
@@ -49,7 +46,7 @@ class Gemma3(Gemma2):
     """Tokens known [-]."""
     num_attention_heads: Size = 8
     """Query heads [-]."""
-    sliding_window_pattern: Size = 6
+    sliding_window_pattern: Depth = 6
     """Layers from one with full attention to the next [-]."""
 
     def decoder(self) -> Decoder:

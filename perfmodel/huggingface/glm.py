@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 from perfmodel.decoder import Decoder, Size
-from perfmodel.huggingface.family import Dimensions, family
+from perfmodel.huggingface.family import Dimensions
 
 __all__ = ["Glm", "Glm4"]
 
 
-@family("glm")
 class Glm(Dimensions):
     """A Llama with a bias on queries, keys and values."""
 
@@ -24,7 +23,6 @@ class Glm(Dimensions):
         return self.describe(qkv_bias=self.attention_bias)
 
 
-@family("glm4")
 class Glm4(Glm):
     """A GLM with norms before and after each sub-layer."""
 

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from typing import Any, ClassVar
 
-from perfmodel.decoder import Decoder, Size
-from perfmodel.huggingface.family import Family, family
+from perfmodel.decoder import Decoder, Depth, Size
+from perfmodel.huggingface.family import Family
 
 __all__ = ["CodeGen", "Gpt1", "Gpt2", "GptBigCode", "GptJ"]
 
@@ -25,7 +25,7 @@ class Gpt(Family):
     """Tokens known [-]."""
     n_embd: Size
     """Model width [-]."""
-    n_layer: Size
+    n_layer: Depth
     """Layers [-]."""
     n_head: Size
     """Heads [-]."""
@@ -58,7 +58,6 @@ class Gpt(Family):
         return Decoder(**dimensions | biases | {"gated": False, "norm": "layer", "rotary": False} | variant)
 
 
-@family("openai-gpt")
 class Gpt1(Gpt):
     """Norms after the sub-layers, none after the last, a feed-forward of four times the width."""
 
@@ -82,7 +81,6 @@ class WithInner(Gpt):
         return self.n_inner or 4 * self.n_embd
 
 
-@family("gpt2")
 class Gpt2(WithInner):
     """Norms before the sub-layers, learned positions, biases everywhere."""
 
@@ -94,7 +92,6 @@ class Gpt2(WithInner):
         return self.describe(positions=self.n_positions, inner=self.inner)
 
 
-@family("gpt_bigcode")
 class GptBigCode(Gpt2):
     """A GPT-2 whose heads share one key and value (SantaCoder, StarCoder)."""
 
@@ -108,7 +105,6 @@ class GptBigCode(Gpt2):
         return super().decoder().replace(kv_heads=1 if self.multi_query else self.n_head)
 
 
-@family("gptj")
 class GptJ(WithInner):
     """Attention and feed-forward in parallel behind one norm, rotary positions, a head with a bias."""
 
@@ -127,6 +123,5 @@ class GptJ(WithInner):
         )
 
 
-@family("codegen")
 class CodeGen(GptJ):
     """A GPT-J with its query, key and value weights in one matrix."""

@@ -2,21 +2,21 @@
 
 from __future__ import annotations
 
-from typing import ClassVar, Literal, Self
+from typing import Annotated, ClassVar, Literal, Self
 
-from pydantic import model_validator
+from pydantic import Field, model_validator
 
 from perfmodel.decoder import Decoder, Size
 from perfmodel.errors import InputError
-from perfmodel.huggingface.family import CLASSIC, Shape, family
+from perfmodel.huggingface.family import CLASSIC, Shape
 from perfmodel.huggingface.windows import AS_MANY
 
 __all__ = ["GptNeo", "GptNeoX"]
 
 Attention = Literal["global", "local"]
+Times = Annotated[int, Field(ge=0, le=100_000)]
 
 
-@family("gpt_neo")
 class GptNeo(Shape):
     """A GPT-2 whose layers alternate between full attention and a window."""
 
@@ -26,7 +26,7 @@ class GptNeo(Shape):
     """Feed-forward width; none means four times the model's [-]."""
     max_position_embeddings: Size = 2048
     """Rows of the position table [-]."""
-    attention_types: tuple[tuple[tuple[Attention, ...], Size], ...] | None = None
+    attention_types: tuple[tuple[tuple[Attention, ...], Times], ...] | None = None
     """Sequences of layers, global or local, each with how often it comes; none means in turn."""
     window_size: Size = 256
     """Positions that a local layer sees [-]."""
@@ -59,7 +59,6 @@ class GptNeo(Shape):
         )
 
 
-@family("gpt_neox")
 class GptNeoX(Shape):
     """Attention and feed-forward in parallel behind a norm each, or one after the other."""
 

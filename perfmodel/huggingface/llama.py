@@ -6,15 +6,14 @@ from typing import Self
 
 from pydantic import model_validator
 
-from perfmodel.decoder import Decoder, Size
+from perfmodel.decoder import Decoder, Depth, Size
 from perfmodel.errors import InputError
-from perfmodel.huggingface.family import Dimensions, family
+from perfmodel.huggingface.family import Dimensions
 from perfmodel.huggingface.windows import AS_MANY, FULL, SLIDING, LayerTypes
 
 __all__ = ["Arcee", "Granite", "Llama", "SeedOss", "SmolLM3"]
 
 
-@family("llama")
 class Llama(Dimensions):
     """RMSNorm before each sub-layer, rotary positions, SwiGLU."""
 
@@ -29,12 +28,10 @@ class Llama(Dimensions):
         return self.describe(qkv_bias=bias, output_bias=bias, mlp_bias=self.mlp_bias)
 
 
-@family("granite")
 class Granite(Llama):
     """A Llama with scaled residuals, embeddings and logits, which cost nothing."""
 
 
-@family("arcee")
 class Arcee(Llama):
     """A Llama with a plain feed-forward: up, squared ReLU, down."""
 
@@ -46,7 +43,6 @@ class Arcee(Llama):
         return super().decoder().replace(gated=False)
 
 
-@family("seed_oss")
 class SeedOss(Llama):
     """A Llama with a bias on queries, keys and values."""
 
@@ -64,7 +60,6 @@ class SeedOss(Llama):
         return super().decoder().replace(output_bias=self.attention_out_bias)
 
 
-@family("smollm3")
 class SmolLM3(Llama, LayerTypes):
     """A Llama where every fourth layer has no positions; those may have a sliding window."""
 
@@ -76,7 +71,7 @@ class SmolLM3(Llama, LayerTypes):
     """Layers without positions have the window."""
     no_rope_layers: tuple[int, ...] | None = None
     """1 for each layer that rotates queries and keys."""
-    no_rope_layer_interval: Size = 4
+    no_rope_layer_interval: Depth = 4
     """Every so-manieth layer rotates nothing, where `no_rope_layers` does not say [-]."""
     tie_word_embeddings: bool = True
     """The head shares the token table."""

@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 from perfmodel.decoder import Decoder, Size
-from perfmodel.huggingface.family import Dimensions, family
+from perfmodel.huggingface.family import Dimensions
 from perfmodel.huggingface.windows import SLIDING, LayerTypes
 
 __all__ = ["Ministral", "Ministral3", "Mistral"]
 
 
-@family("mistral")
 class Mistral(Dimensions):
     """A Llama with grouped queries and, at first, a sliding window in all layers."""
 
@@ -23,7 +22,6 @@ class Mistral(Dimensions):
         return self.describe(windows=(self.sliding_window,))
 
 
-@family("ministral3")
 class Ministral3(Mistral):
     """A Mistral without a window and with heads of a size of their own."""
 
@@ -33,7 +31,6 @@ class Ministral3(Mistral):
     """Positions that a query sees; null means all [-]."""
 
 
-@family("ministral")
 class Ministral(LayerTypes):
     """A Mistral that names the attention of each layer."""
 

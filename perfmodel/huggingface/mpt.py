@@ -5,12 +5,11 @@ from __future__ import annotations
 from typing import ClassVar
 
 from perfmodel.decoder import Decoder
-from perfmodel.huggingface.family import CLASSIC, Shape, family
+from perfmodel.huggingface.family import CLASSIC, Shape
 
 __all__ = ["Mpt"]
 
 
-@family("mpt")
 class Mpt(Shape):
     """ALiBi instead of positions and no bias anywhere; transformers knows no feed-forward but the fourfold."""
 

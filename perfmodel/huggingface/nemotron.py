@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 from perfmodel.decoder import Decoder
-from perfmodel.huggingface.family import CLASSIC, Dimensions, family
+from perfmodel.huggingface.family import CLASSIC, Dimensions
 
 __all__ = ["Nemotron"]
 
 
-@family("nemotron")
 class Nemotron(Dimensions):
     """Grouped queries and rotary positions with LayerNorm and a plain feed-forward with squared ReLU."""
 

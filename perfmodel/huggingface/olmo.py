@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 from perfmodel.decoder import Decoder
-from perfmodel.huggingface.family import Dimensions, family
+from perfmodel.huggingface.family import Dimensions
 from perfmodel.huggingface.windows import LayerTypes, every
 
 __all__ = ["Olmo", "Olmo2", "Olmo3"]
 
 
-@family("olmo")
 class Olmo(Dimensions):
     """A Llama whose norms have nothing to learn."""
 
@@ -22,7 +21,6 @@ class Olmo(Dimensions):
         return self.describe(qkv_bias=bias, output_bias=bias, norm="layer", norm_weight=False)
 
 
-@family("olmo2")
 class Olmo2(Olmo):
     """Norms after the sub-layers, and on queries and keys over their full width."""
 
@@ -32,7 +30,6 @@ class Olmo2(Olmo):
         return self.describe(qkv_bias=bias, output_bias=bias, arrangement="post", qk_norm="full")
 
 
-@family("olmo3")
 class Olmo3(Olmo2, LayerTypes):
     """An OLMo 2 with full attention in every fourth layer only."""
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from pydantic import Field
 
 from perfmodel.decoder import Decoder, Size
-from perfmodel.huggingface.family import CLASSIC, Shape, family
+from perfmodel.huggingface.family import CLASSIC, Shape
 
 __all__ = ["Opt"]
 
@@ -13,7 +13,6 @@ OFFSET = 2
 """Rows of the position table before the first position, kept from fairseq [-]."""
 
 
-@family("opt")
 class Opt(Shape):
     """Learned positions, ReLU, biases everywhere; the smallest have a narrower token table or norms behind."""
 

@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 from perfmodel.decoder import Decoder, Size
-from perfmodel.huggingface.family import CLASSIC, Dimensions, family
+from perfmodel.huggingface.family import CLASSIC, Dimensions
 
 __all__ = ["Phi", "Phi3"]
 
 
-@family("phi")
 class Phi(Dimensions):
     """Attention and feed-forward in parallel behind one norm, biases everywhere, in the head too."""
 
@@ -27,7 +26,6 @@ class Phi(Dimensions):
         )
 
 
-@family("phi3")
 class Phi3(Dimensions):
     """A Llama with its matrices joined, and sometimes a sliding window."""
 

@@ -3,13 +3,11 @@
 from __future__ import annotations
 
 from perfmodel.decoder import Decoder, Size
-from perfmodel.huggingface.family import family
 from perfmodel.huggingface.windows import FULL, SLIDING, LayerTypes
 
 __all__ = ["Qwen2", "Qwen3"]
 
 
-@family("qwen2")
 class Qwen2(LayerTypes):
     """A Llama with a bias on queries, keys and values; the last layers may have a sliding window."""
 
@@ -30,7 +28,6 @@ class Qwen2(LayerTypes):
         return windows if self.use_sliding_window else (None,)
 
 
-@family("qwen3")
 class Qwen3(Qwen2):
     """A Llama with a norm on queries and keys that all heads share."""
 

@@ -10,8 +10,9 @@ from pydantic import ValidationError
 from perfmodel.decoder import Decoder
 from perfmodel.errors import Faults, InputError, UnsupportedError, unknown
 from perfmodel.huggingface import unbuilt
-from perfmodel.huggingface.family import FAMILIES, Family
+from perfmodel.huggingface.family import Family
 from perfmodel.huggingface.source import read_config
+from perfmodel.huggingface.table import FAMILIES, family
 from perfmodel.huggingface.text import text_part
 from perfmodel.model import Model
 from perfmodel.specs.telling import told
@@ -69,7 +70,7 @@ def _family(keys: Mapping[str, Any], place: str) -> type[Family]:
         raise UnsupportedError(f"{place}: model_type {model_type!r}: {what} are not built yet")
     if model_type not in FAMILIES:
         raise unknown("model_type", model_type, FAMILIES, f"{', '.join(sorted(FAMILIES))}; {BY_HAND}")
-    return FAMILIES[model_type]
+    return family(model_type)
 
 
 def _guess(keys: Mapping[str, Any]) -> str:

@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 from perfmodel.decoder import Decoder, Size
-from perfmodel.huggingface.family import Dimensions, family
+from perfmodel.huggingface.family import Dimensions
 
 __all__ = ["StableLm"]
 
 
-@family("stablelm")
 class StableLm(Dimensions):
     """A Llama with LayerNorm and, in some sizes, biases, norms on queries and keys, or parallel sub-layers."""
 

@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 from perfmodel.decoder import Decoder, Size
-from perfmodel.huggingface.family import CLASSIC, Dimensions, family
+from perfmodel.huggingface.family import CLASSIC, Dimensions
 
 __all__ = ["Starcoder2"]
 
 
-@family("starcoder2")
 class Starcoder2(Dimensions):
     """Grouped queries and rotary positions with LayerNorm, a plain feed-forward and biases."""
 
