@@ -17,7 +17,7 @@ def bytes_of_states(work):
 
 @pytest.mark.parametrize("precision", ["bf16", "fp16"])
 def test_mixed_precision_keeps_18_bytes_a_parameter(precision):
-    """Weights 2, gradients 4, master copy 4, two moments of 4; with gradients of 2 the 16 of Rajbhandari et al. 2020."""
+    """Weights 2, gradients 4, master copy 4, two moments of 4; 16 with gradients of 2, as in arXiv:1910.02054."""
     assert bytes_of_states(training(precision=precision)) == 18
     assert bytes_of_states(training(precision=precision, gradient_dtype="bf16")) == 16
 

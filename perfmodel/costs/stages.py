@@ -26,7 +26,8 @@ def shares(depth: Any, stages: Any, chunks: Any) -> Shares:
     """Deal layers evenly to the chunks of all stages; the first and the last stage come up short if they must.
 
     Where the layers do not come out even, embedding and head take the place of a layer, as in Megatron-LM's
-    `account-for-embedding-in-pipeline-split` and its loss twin; the last stage gives up its layer first.
+    `account-for-embedding-in-pipeline-split` and its loss twin; the last stage gives up its layer first. Where even two
+    empty ends leave too few layers, some middle stages come up short as well, and `middle` is the fullest of them.
 
     Parameters
     ----------
@@ -48,6 +49,6 @@ def shares(depth: Any, stages: Any, chunks: Any) -> Shares:
     most = ceil(depth / (stages * chunks)) * chunks
     missing = most * stages - depth
     last = most - minimum(ceil(missing / 2), most)
-    first = most - maximum(missing - (most - last), 0)
+    first = most - minimum(maximum(missing - (most - last), 0), most)
     alone = stages <= 1
     return Shares(*(where(alone, 1.0, layers / depth) for layers in (first, most, last)))

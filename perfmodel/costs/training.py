@@ -77,8 +77,8 @@ def full_attention_flops(model: Model, work: Training, layout: Parallel) -> Any:
 
 
 def _whole_step(work: Training, p: Pass) -> Pass:
-    """All sequences of the step on one imaginary device: what model FLOPs are counted on."""
-    return p._replace(sequences=work.global_batch, tp=1, cp=1, sequence_parallel=False)
+    """All sequences of the step on one imaginary device: what model FLOPs are counted on, whatever the kernels."""
+    return p._replace(sequences=work.global_batch, tp=1, cp=1, sequence_parallel=False, fused_attention=True)
 
 
 def _recomputed(block: Block, work: Training, p: Pass) -> Work:
