@@ -11,7 +11,7 @@ from perfmodel.model import Model
 from perfmodel.parallel import Parallel
 from perfmodel.workload import Training
 
-__all__ = ["Job", "cluster", "clusters", "device", "efficiencies", "gpt", "jobs", "models", "spread"]
+__all__ = ["Job", "cluster", "clusters", "device", "efficiencies", "gpt", "ideal", "jobs", "models", "spread"]
 
 DEPTH = st.integers(1, 12)
 INVENTED = {"sources": ("invented for a test",), "confidence": "estimate"}
@@ -98,6 +98,22 @@ def clusters(devices: int) -> st.SearchStrategy[Cluster]:
         peak=spread(1e13, 1e16), memory=spread(1e11, 2e13), fast=spread(1e10, 2e12), out=spread(1e9, 4e11),
         adds=st.booleans(),
     )  # fmt: skip
+
+
+def ideal(**changes) -> Efficiency:
+    """Software that gets all of the machine at once: every fraction 1, every latency 0, every ridge sharp as a sum."""
+    message = {"start": 0, "step": 0, "exponent": 1, "all_reduce": 1, "in_network": 1, "all_gather": 1, "all_to_all": 1,
+               "send": 1}  # fmt: skip
+    fields = {
+        "id": "ideal", "name": "Ideal", "residual": "not measured",
+        "matmul": {"default": {"compute": 1, "memory": 1, "latency": 0, "exponent": 1}},
+        "attention": {"compute": 1, "backward": 1, "memory": 1, "latency": 0, "exponent": 1, "softmax_dims": 0},
+        "stream": {"latency": 0, "memory": {"copy": 1}}, "collective": {"default": message},
+        "overlap": {"slowdown": 0}, "host": {"launch": 0},
+        "overhead": {"context": 0, "communication": 0, "fragmentation": 0}, **INVENTED,
+    }  # fmt: skip
+    messages = {tier: message | given for tier, given in changes.pop("collective", {}).items()}
+    return Efficiency(**(fields | changes | {"collective": {"default": message} | messages}))
 
 
 def _share() -> st.SearchStrategy[float]:

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 from typing import Any
 
-from perfmodel.ops import Number, ceil, maximum, power
+from perfmodel.ops import Number, ceil, maximum, minimum, power
 
-__all__ = ["arithmetic_intensity", "flash_attention_flops", "operator_time", "roofline_time", "smooth_maximum", "smooth_parts"]
+__all__ = [
+    "arithmetic_intensity", "flash_attention_flops", "operator_time", "roofline_time", "smooth_maximum", "smooth_parts",
+]  # fmt: skip
 
 TINY = 1e-300
 """Keeps 0 / 0 at 0: an operator without work takes no time of any kind [s]."""
@@ -123,13 +125,22 @@ def smooth_parts(*, a: Number, b: Number, exponent: Number) -> Any:
     (5.0, 1.8)
     """
     whole = smooth_maximum(a=a, b=b, exponent=exponent)
-    return whole, whole * power(a / (whole + TINY), exponent)
+    return whole, whole * minimum(
+        power(a / (whole + TINY), exponent), 1.0
+    )  # rounding must not leave b below 0
 
 
 def operator_time(
-    *, flops: Number, memory_bytes: Number, peak: Number, bandwidth: Number,
-    compute_efficiency: Number, memory_efficiency: Number, latency: Number, exponent: Number,
-) -> Any:  # fmt: skip
+    *,
+    flops: Number,
+    memory_bytes: Number,
+    peak: Number,
+    bandwidth: Number,
+    compute_efficiency: Number,
+    memory_efficiency: Number,
+    latency: Number,
+    exponent: Number,
+) -> Any:
     """Time of one kernel, with four constants a device and number format.
 
     .. math:: t = t_0 + \\left[ \\left(\\frac{F}{e_c P}\\right)^p + \\left(\\frac{B}{e_m W}\\right)^p \\right]^{1/p}
@@ -171,9 +182,16 @@ def operator_time(
 
 
 def flash_attention_flops(
-    *, sequences: Number, heads: Number, head_dim: Number, queries: Number, pairs: Number, products: Number,
-    softmax_dims: Number, tile: Number,
-) -> Any:  # fmt: skip
+    *,
+    sequences: Number,
+    heads: Number,
+    head_dim: Number,
+    queries: Number,
+    pairs: Number,
+    products: Number,
+    softmax_dims: Number,
+    tile: Number,
+) -> Any:
     """Work of a fused attention kernel, counted as the kernel does it: whole tiles, and an exponential a score.
 
     .. math:: F' = 2\\,c\\,b\\,h\\,(d + d_0)\\,\\left(N + \\tfrac{1}{2} T s\\right), \\qquad s = T \\lceil q/T \\rceil
