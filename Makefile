@@ -37,7 +37,7 @@ demo: $(CORE) ## estimate one training step (core install only; DEMO="..." for a
 	@$(BIN)/$(strip $(DEMO))
 
 test: $(DEV) ## tests, doctests and notebooks, in parallel
-	$(BIN)/python -m pytest -n logical --nbmake $(PYTEST_ARGS)
+	$(BIN)/python -m pytest -n logical $(PYTEST_ARGS)
 
 lint: $(DEV) ## ruff, its formatter and mypy; changes nothing
 	$(BIN)/ruff check .
@@ -55,7 +55,7 @@ bench: $(DEV) ## speed: the files in benchmarks/, which are no part of the tests
 	$(BIN)/python -m pytest benchmarks --benchmark-enable $(PYTEST_ARGS)
 
 notebooks: $(DEV) ## execute the notebooks
-	$(BIN)/python -m pytest -n logical --nbmake notebooks/*.ipynb $(PYTEST_ARGS)
+	$(BIN)/python -m pytest -n logical notebooks/*.ipynb $(PYTEST_ARGS)
 
 clean: ## remove the environment, caches and builds
 	rm -rf $(VENV) build dist .pytest_cache .mypy_cache .ruff_cache .hypothesis .benchmarks

@@ -27,9 +27,12 @@ __all__ = ["app", "main"]
 FITS, DOES_NOT_FIT, BAD_INPUT = 0, 1, 2
 
 app = typer.Typer(
-    no_args_is_help=True, add_completion=False, rich_markup_mode=None, pretty_exceptions_enable=False,
+    no_args_is_help=True,
+    add_completion=False,
+    rich_markup_mode=None,
+    pretty_exceptions_enable=False,
     help="How long a step of a large model takes on a machine, what memory it needs, and what limits it.",
-)  # fmt: skip
+)
 
 Json = Annotated[bool, typer.Option("--json", help="Print JSON: stable keys, SI numbers.")]
 
@@ -70,7 +73,7 @@ def _print_json(value: Any) -> None:
 
 
 @app.command()
-def estimate(
+def estimate(  # noqa: PLR0917  # one parameter an option
     model: Annotated[str, typer.Argument(help="Name of a model, or path of its config.json.")],
     cluster: Annotated[str | None, typer.Option(help="Name of a system, such as dgx-h100.")] = None,
     device: Annotated[str | None, typer.Option(help="Name of a device, instead of a system.")] = None,
@@ -91,19 +94,32 @@ def estimate(
     sequence_parallel: Annotated[bool, typer.Option(help="Split norms over the tensor ranks.")] = False,
     overlap: Annotated[str, typer.Option(help="Axes whose messages run beside compute.")] = "dp,pp,cp",
     efficiency: Annotated[str | None, typer.Option(help="Name or path of an efficiency set.")] = None,
-    explain: Annotated[bool, typer.Option("--explain", help="Add each formula, its inputs, its source.")] = False,
+    explain: Annotated[
+        bool, typer.Option("--explain", help="Add each formula, its inputs, its source.")
+    ] = False,
     as_json: Json = False,
 ) -> int:
     """Predict one training step: its time, memory, utilisation and limiting resource."""
     hidden = tuple(axis.strip() for axis in overlap.split(",") if axis.strip())
     work = pm.Training(
-        global_batch=global_batch, sequence_length=sequence_length, precision=precision, recompute=recompute,  # type: ignore[arg-type]  # checked by the spec
-        optimizer=optimizer, attention=attention,  # type: ignore[arg-type]
-    )  # fmt: skip
+        global_batch=global_batch,
+        sequence_length=sequence_length,
+        precision=precision,
+        recompute=recompute,
+        optimizer=optimizer,
+        attention=attention,
+    )
     layout = pm.Parallel(
-        tp=tp, pp=pp, vpp=vpp, cp=cp, dp=dp, micro_batch=micro_batch, sharding=sharding,  # type: ignore[arg-type]
-        sequence_parallel=sequence_parallel, overlap=hidden,  # type: ignore[arg-type]
-    )  # fmt: skip
+        tp=tp,
+        pp=pp,
+        vpp=vpp,
+        cp=cp,
+        dp=dp,
+        micro_batch=micro_batch,
+        sharding=sharding,
+        sequence_parallel=sequence_parallel,
+        overlap=hidden,
+    )
     chosen = pm.Efficiency.load(efficiency) if efficiency else None
     machine = _machine(cluster, device, devices)
     est = pm.estimate(pm.Model.load(model), work, layout, machine, efficiency=chosen)
@@ -118,22 +134,33 @@ def estimate(
 
 def _machine(cluster: str | None, device: str | None, devices: int) -> pm.Cluster:
     if (cluster is None) == (device is None):
-        raise InputError("give either --cluster (a system, such as dgx-h100) or --device (such as nvidia-h100-sxm-80gb)")
+        raise InputError(
+            "give either --cluster (such as dgx-h100) or --device (such as nvidia-h100-sxm-80gb)"
+        )
     return pm.Cluster.load(cluster, devices=devices) if cluster else pm.Cluster.of(str(device), devices)
 
 
 LISTS = {
-    "model": pm.models, "device": pm.devices, "system": pm.clusters, "efficiency": pm.efficiencies, "link": links,
-}  # fmt: skip
+    "model": pm.models,
+    "device": pm.devices,
+    "system": pm.clusters,
+    "efficiency": pm.efficiencies,
+    "link": links,
+}
 LOADERS: dict[str, Any] = {
-    "model": pm.Model.load, "device": pm.Device.load, "system": pm.Node.load, "efficiency": pm.Efficiency.load,
+    "model": pm.Model.load,
+    "device": pm.Device.load,
+    "system": pm.Node.load,
+    "efficiency": pm.Efficiency.load,
     "link": pm.Link.load,
-}  # fmt: skip
+}
 
 
 @app.command()
 def show(
-    name: Annotated[str | None, typer.Argument(help="A model, device, system, link or efficiency set.")] = None,
+    name: Annotated[
+        str | None, typer.Argument(help="A model, device, system, link or efficiency set.")
+    ] = None,
     as_json: Json = False,
 ) -> int:
     """Show one specification; without a name, list all of them with their origin."""
@@ -222,7 +249,9 @@ def _indented(described: dict[str, Any], indent: str) -> Iterator[str]:
 @app.command()
 def validate(
     files: Annotated[list[Path], typer.Argument(help="Measured runs, one JSON object a line.")],
-    out: Annotated[Path | None, typer.Option("--json", help="Write rows, skipped rows and summary here.")] = None,
+    out: Annotated[
+        Path | None, typer.Option("--json", help="Write rows, skipped rows and summary here.")
+    ] = None,
     efficiency: Annotated[str | None, typer.Option(help="One efficiency set for all rows.")] = None,
 ) -> int:
     """Score predictions against measured runs: by source, hardware, model family and software."""
@@ -264,7 +293,9 @@ def _error_table(title: str, rows: dict[str, dict[str, Any]]) -> Table:
 
 @app.command()
 def schema(
-    folder: Annotated[Path | None, typer.Argument(help="Write one file a kind here; without it, print all.")] = None,
+    folder: Annotated[
+        Path | None, typer.Argument(help="Write one file a kind here; without it, print all.")
+    ] = None,
 ) -> int:
     """Write the JSON schemas of all specification files."""
     if folder is None:

@@ -194,11 +194,17 @@ class Decoder(Spec):
 
     def _attention(self, window: int | None) -> SelfAttention:
         return SelfAttention(
-            hidden=self.hidden, heads=self.heads, kv_heads=self.kv_heads or self.heads,
-            head_dim=self.head_dim or self.hidden // self.heads, qkv_bias=self.qkv_bias,
-            output_bias=self.output_bias, rotary=self.rotary, qk_norm=self.qk_norm,
-            qk_norm_bias=self.qk_norm_bias, window=window,
-        )  # fmt: skip
+            hidden=self.hidden,
+            heads=self.heads,
+            kv_heads=self.kv_heads or self.heads,
+            head_dim=self.head_dim or self.hidden // self.heads,
+            qkv_bias=self.qkv_bias,
+            output_bias=self.output_bias,
+            rotary=self.rotary,
+            qk_norm=self.qk_norm,
+            qk_norm_bias=self.qk_norm_bias,
+            window=window,
+        )
 
     def _mlp(self) -> Mlp:
         return Mlp(

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from functools import lru_cache
-
 from typing import TypeVar
 
 from pydantic import Field
@@ -15,7 +14,8 @@ from perfmodel.units import Bytes, Seconds
 T = TypeVar("T")
 
 __all__ = [
-    "AttentionFit", "CollectiveFit", "Efficiency", "HostFit", "MatmulFit", "OverheadFit", "OverlapFit", "StreamFit", "efficiencies",
+    "AttentionFit", "CollectiveFit", "Efficiency", "HostFit", "MatmulFit", "OverheadFit", "OverlapFit",
+    "StreamFit", "efficiencies",
 ]  # fmt: skip
 
 
@@ -151,7 +151,7 @@ class Efficiency(SourcedSpec):
 
         Examples
         --------
-        >>> Efficiency.load("hopper").matmul["bf16"].compute
+        >>> Efficiency.load("hopper").matmul_for("bf16").compute
         0.76
         """
         return CATALOGUE.load(name)

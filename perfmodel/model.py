@@ -124,7 +124,7 @@ class Model(Spec):
     @property
     def parameters(self) -> int:
         """All parameters; a tied head counts once [-]."""
-        return sum(weight.count * times for weight, times in self.weights())
+        return sum(weight.size * times for weight, times in self.weights())
 
     @property
     def active_parameters(self) -> int:
@@ -135,7 +135,7 @@ class Model(Spec):
         """Parameters by kind of tensor: matrix, norm, bias, embedding, position, head [-]."""
         found: dict[str, int] = {}
         for weight, times in self.weights():
-            found[weight.kind] = found.get(weight.kind, 0) + weight.count * times
+            found[weight.kind] = found.get(weight.kind, 0) + weight.size * times
         return found
 
     def forward(self, p: Pass) -> Work:

@@ -48,7 +48,19 @@ class Number(Protocol):
     def __ge__(self, other: Any, /) -> Any: ...
 
 
-OPERATIONS = ("maximum", "minimum", "ceil", "floor", "sqrt", "log2", "log", "exp", "power", "absolute", "where")
+OPERATIONS = (
+    "maximum",
+    "minimum",
+    "ceil",
+    "floor",
+    "sqrt",
+    "log2",
+    "log",
+    "exp",
+    "power",
+    "absolute",
+    "where",
+)
 """Every operation a back end has to provide; the table is kept complete so that a gap fails by name."""
 
 
@@ -137,7 +149,7 @@ def _sympy_backend() -> Backend:
         "maximum": lambda a, b: sympy.Max(a, b, evaluate=_plain(a, b)),
         "minimum": lambda a, b: sympy.Min(a, b, evaluate=_plain(a, b)),
         "ceil": sympy.ceiling, "floor": sympy.floor, "sqrt": sympy.sqrt, "log2": lambda a: sympy.log(a, 2),
-        "log": sympy.log, "exp": sympy.exp, "power": lambda a, b: sympy.Pow(a, b), "absolute": sympy.Abs,
+        "log": sympy.log, "exp": sympy.exp, "power": sympy.Pow, "absolute": sympy.Abs,
         "where": lambda condition, a, b: sympy.Piecewise((choice(a), condition), (choice(b), True)),
     })  # fmt: skip
 

@@ -57,7 +57,7 @@ class Parallel(Spec):
         return self.tp * self.pp * self.cp
 
     def on(self, devices: int) -> Parallel:
-        """This layout on so many devices: dp follows.
+        """The layout on so many devices: dp follows.
 
         Parameters
         ----------
@@ -170,8 +170,10 @@ def tensor_fits_key_values(layout: Parallel, model: Model, work: Training) -> It
     for heads in sorted({getattr(layer, "kv_heads", 1) for layer, _ in model.layers()}):
         if heads % layout.tp and layout.tp % heads:
             valid = sorted({*_divisors(heads), *(heads * n for n in range(1, 9))})
-            yield (f"tp = {layout.tp} neither divides the {heads} key-value heads nor is a multiple of them; "
-                   f"{_choices(valid, layout.tp)}")  # fmt: skip
+            yield (
+                f"tp = {layout.tp} neither divides the {heads} key-value heads nor is a multiple of them; "
+                f"{_choices(valid, layout.tp)}"
+            )
 
 
 def chunk_has_layer(layout: Parallel, model: Model, work: Training) -> Iterator[str]:
@@ -179,8 +181,10 @@ def chunk_has_layer(layout: Parallel, model: Model, work: Training) -> Iterator[
     chunks, depth = layout.pp * layout.vpp, model.depth
     if chunks > depth + (2 if layout.pp > 1 else 0):
         pp = min(layout.pp, depth)
-        yield (f"pp · vpp = {layout.pp} · {layout.vpp} = {chunks} needs a layer for every chunk, and the model has "
-               f"{depth}; valid: pp · vpp up to {depth}; nearest: pp = {pp}, vpp = {depth // pp}")  # fmt: skip
+        yield (
+            f"pp · vpp = {layout.pp} · {layout.vpp} = {chunks} needs a layer for every chunk, and the model has "
+            f"{depth}; valid: pp · vpp up to {depth}; nearest: pp = {pp}, vpp = {depth // pp}"
+        )
 
 
 def interleaving_has_stages(layout: Parallel, model: Model, work: Training) -> Iterator[str]:
@@ -192,8 +196,10 @@ def interleaving_has_stages(layout: Parallel, model: Model, work: Training) -> I
     passes, rest = divmod(work.global_batch, layout.dp * layout.micro_batch)  # type: ignore[operator]
     if layout.pp > 1 and not rest and passes % layout.pp:
         near = max(passes // layout.pp, 1) * layout.pp * layout.dp * layout.micro_batch  # type: ignore[operator]
-        yield (f"vpp = {layout.vpp} takes micro-batches in rounds of pp = {layout.pp}, which does not divide "
-               f"{passes}; nearest: global_batch = {near}, or vpp = 1")  # fmt: skip
+        yield (
+            f"vpp = {layout.vpp} takes micro-batches in rounds of pp = {layout.pp}, which does not divide "
+            f"{passes}; nearest: global_batch = {near}, or vpp = 1"
+        )
 
 
 def batch_divides(layout: Parallel, model: Model, work: Training) -> Iterator[str]:
@@ -201,11 +207,17 @@ def batch_divides(layout: Parallel, model: Model, work: Training) -> Iterator[st
     one: int = layout.dp * layout.micro_batch  # type: ignore[operator]
     if work.global_batch % one:
         near = max(round(work.global_batch / one), 1) * one
-        yield (f"dp · micro_batch = {layout.dp} · {layout.micro_batch} = {one} does not divide the global batch "
-               f"{work.global_batch}; nearest: global_batch = {near}")  # fmt: skip
+        yield (
+            f"dp · micro_batch = {layout.dp} · {layout.micro_batch} = {one} does not divide the global batch "
+            f"{work.global_batch}; nearest: global_batch = {near}"
+        )
 
 
 RULES: tuple[Callable[[Parallel, Model, Training], Iterator[str]], ...] = (
-    tensor_divides, tensor_fits_key_values, chunk_has_layer, interleaving_has_stages, batch_divides,
-)  # fmt: skip
+    tensor_divides,
+    tensor_fits_key_values,
+    chunk_has_layer,
+    interleaving_has_stages,
+    batch_divides,
+)
 """Rules of a valid layout. Each yields a sentence for what breaks it: rule, numbers, valid choices, nearest one."""

@@ -23,13 +23,13 @@ __all__ = [
 
 
 class Matmul(NamedTuple):
-    """A dense matrix product C[m, n] = A[m, k] · B[k, n], `count` times over.
+    """A dense matrix product C[m, n] = A[m, k] · B[k, n], `batch` times over.
 
     Parameters
     ----------
     name : what it is in the layer
     m, n, k : rows, columns, inner length [-]
-    count : independent products of this shape, launched as one batch [-]
+    batch : independent products of this shape, launched as one batch [-]
     dtype : number format it is computed in; names the peak
     operand_bytes, result_bytes : bytes moved per element of A and B, and of C [B]
     accumulate : C is read, added to and written back (a weight's gradient)
@@ -39,7 +39,7 @@ class Matmul(NamedTuple):
     m: Any
     n: Any
     k: Any
-    count: Any = 1
+    batch: Any = 1
     dtype: str = "bf16"
     operand_bytes: Any = 2
     result_bytes: Any = 2
@@ -221,7 +221,7 @@ def flops(leaf: Leaf) -> Any:
     128
     """
     if isinstance(leaf, Matmul):
-        return 2 * leaf.count * leaf.m * leaf.n * leaf.k
+        return 2 * leaf.batch * leaf.m * leaf.n * leaf.k
     if isinstance(leaf, Attention):
         products = 5 if leaf.backward else 2
         return 2 * products * leaf.sequences * leaf.heads * leaf.pairs * leaf.head_dim
@@ -233,7 +233,7 @@ def memory_bytes(leaf: Leaf) -> Any:
     if isinstance(leaf, Matmul):
         operands = leaf.operand_bytes * leaf.k * (leaf.m + leaf.n)
         result = leaf.result_bytes * leaf.m * leaf.n * (2 if leaf.accumulate else 1)
-        return leaf.count * (operands + result)
+        return leaf.batch * (operands + result)
     if isinstance(leaf, Attention):
         # q and the result, k and v; the backward pass reads them with the gradient and writes three gradients
         once = leaf.queries * leaf.heads * 2 + leaf.keys * leaf.kv_heads * 2

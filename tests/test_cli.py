@@ -90,8 +90,12 @@ def test_bad_input_is_one_clear_error(command: str, says: str, capsys: pytest.Ca
     assert "Traceback" not in err
 
 
-@pytest.mark.parametrize("text", ['{"model_type": "llama", "hidden', "[1, 2]", "", '{"model_type": "bogus"}', "\x00"])
-def test_a_broken_config_is_one_clear_error(text: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+@pytest.mark.parametrize(
+    "text", ['{"model_type": "llama", "hidden', "[1, 2]", "", '{"model_type": "bogus"}', "\x00"]
+)
+def test_a_broken_config_is_one_clear_error(
+    text: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
     path = tmp_path / "config.json"
     path.write_text(text)
     code, out, err = run(f"estimate {path} --cluster dgx-h100", capsys)
@@ -139,7 +143,9 @@ def test_validate_prints_and_writes(tmp_path: Path, capsys: pytest.CaptureFixtur
 def test_schema_writes_every_kind(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     code, _, _ = run(f"schema {tmp_path}", capsys)
     assert code == 0
-    assert {"device", "link", "system", "efficiency", "model"} <= {path.stem for path in tmp_path.glob("*.json")}
+    assert {"device", "link", "system", "efficiency", "model"} <= {
+        path.stem for path in tmp_path.glob("*.json")
+    }
 
 
 def test_a_closed_pipe_is_no_traceback() -> None:

@@ -172,7 +172,7 @@ def test_all_stages_and_tensor_ranks_together_hold_the_model(tp, pp, tied):
     held = costs(model, layout=Parallel(tp=tp, pp=pp, dp=1, sharding="none")).memory
     first, middle, last = (stage.weights / 2 for stage in held)
     stages = first if pp == 1 else first + (pp - 2) * middle + last
-    copied = sum(w.count * times for w, times in model.weights() if w.split is None)
+    copied = sum(w.size * times for w, times in model.weights() if w.split is None)
     head = 64 * 128 if tied and pp > 1 else 0  # the last stage holds the tied table again
     assert tp * stages == pytest.approx(model.parameters + (tp - 1) * copied + head, rel=1e-12)
 
@@ -253,7 +253,7 @@ def test_states_of_megatron(name, measured):
     if name == "22B":  # a single stage holds the tables, too
         states -= 18 * (51200 * 6144 / 8 + 2048 * 6144 + 2 * 6144)
     assert states / GIB == pytest.approx(measured, rel=8e-4)
-    matrices = sum(w.count * times for w, times in model.weights() if w.kind == "matrix")
+    matrices = sum(w.size * times for w, times in model.weights() if w.kind == "matrix")
     assert 18 * matrices / 8 / MEGATRON[name]["pp"] / GIB == measured
 
 

@@ -48,7 +48,7 @@ def matrices_of_norms(model):
     """The counter takes norms and biases for what has one dimension; Cohere's norm of each head has two."""
     if model.family != "cohere":
         return 0
-    return sum(w.count * times for w, times in model.weights() if w.kind == "norm" and len(w.shape) == 2)
+    return sum(w.size * times for w, times in model.weights() if w.kind == "norm" and len(w.shape) == 2)
 
 
 def windows(model):

@@ -59,17 +59,17 @@ def traffic(work):
 
 def test_weights_by_hand():
     # queries 8 · 16, keys and values 2 · 4 · 16 from 64; output 128 to 64
-    assert sum(w.count for w in attention().weights()) == 64 * (128 + 128) + 128 * 64
+    assert sum(w.size for w in attention().weights()) == 64 * (128 + 128) + 128 * 64
     biased = attention(qkv_bias=True, output_bias=True).weights()
-    assert sum(w.count for w in biased if w.kind == "bias") == 256 + 64
-    assert sum(w.count for w in Mlp(hidden=6, inner=10).weights()) == 6 * 20 + 10 * 6
-    assert sum(w.count for w in Mlp(hidden=6, inner=10, gated=False, bias=True).weights()) == 2 * 60 + 10 + 6
-    assert [w.count for w in Norm(width=6, bias=True).weights()] == [6, 6]
+    assert sum(w.size for w in biased if w.kind == "bias") == 256 + 64
+    assert sum(w.size for w in Mlp(hidden=6, inner=10).weights()) == 6 * 20 + 10 * 6
+    assert sum(w.size for w in Mlp(hidden=6, inner=10, gated=False, bias=True).weights()) == 2 * 60 + 10 + 6
+    assert [w.size for w in Norm(width=6, bias=True).weights()] == [6, 6]
     assert Norm(width=6, weight=False).weights() == ()
-    assert [w.count for w in Embedding(vocabulary=10, width=6).weights()] == [60]
-    assert [w.count for w in PositionTable(positions=5, width=6).weights()] == [30]
-    assert [w.count for w in Projection(inputs=5, outputs=6).weights()] == [30]
-    assert [w.count for w in Head(vocabulary=10, width=6, bias=True).weights()] == [60, 10]
+    assert [w.size for w in Embedding(vocabulary=10, width=6).weights()] == [60]
+    assert [w.size for w in PositionTable(positions=5, width=6).weights()] == [30]
+    assert [w.size for w in Projection(inputs=5, outputs=6).weights()] == [30]
+    assert [w.size for w in Head(vocabulary=10, width=6, bias=True).weights()] == [60, 10]
     assert Head(vocabulary=10, width=6, tied=True).weights() == ()
     assert Residual(width=6).weights() == ()
 
@@ -79,9 +79,9 @@ def test_weights_by_hand():
     [("none", 0, 0), ("shared", 16, 16), ("per_head", 128, 64), ("full", 128, 64)],
 )
 def test_norms_on_queries_and_keys(kind, queries, keys):
-    plain = sum(w.count for w in attention().weights())
-    assert sum(w.count for w in attention(qk_norm=kind).weights()) == plain + queries + keys
-    assert sum(w.count for w in attention(qk_norm=kind, qk_norm_bias=True).weights()) == plain + 2 * (
+    plain = sum(w.size for w in attention().weights())
+    assert sum(w.size for w in attention(qk_norm=kind).weights()) == plain + queries + keys
+    assert sum(w.size for w in attention(qk_norm=kind, qk_norm_bias=True).weights()) == plain + 2 * (
         queries + keys
     )
 
@@ -90,8 +90,8 @@ def test_norms_on_queries_and_keys(kind, queries, keys):
 def test_parameters_divide_and_come_back(model, tp):
     tp = Fraction(tp)
     for layer, _ in model.layers():
-        whole = sum(w.count for w in layer.weights())
-        copied = sum(w.count for w in layer.weights() if w.split is None)
+        whole = sum(w.size for w in layer.weights())
+        copied = sum(w.size for w in layer.weights() if w.split is None)
         if isinstance(layer, SelfAttention) and layer.kv_heads < tp:
             continue  # key-value heads are copied; see below
         assert tp * layer.local_parameters(tp) == whole + (tp - 1) * copied

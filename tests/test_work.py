@@ -62,14 +62,14 @@ def payload(leaf):
 
 def test_a_product_counts_two_a_multiply_add():
     assert flops(Matmul("x", 3, 5, 7)) == 2 * 3 * 5 * 7
-    assert flops(Matmul("x", 3, 5, 7, count=11)) == 11 * 2 * 3 * 5 * 7
+    assert flops(Matmul("x", 3, 5, 7, batch=11)) == 11 * 2 * 3 * 5 * 7
 
 
 def test_a_product_moves_each_operand_once():
     # A is 3 x 7, B is 7 x 5, C is 3 x 5
     assert memory_bytes(Matmul("x", 3, 5, 7)) == 2 * (21 + 35 + 15)
     assert memory_bytes(Matmul("x", 3, 5, 7, operand_bytes=1, result_bytes=4)) == 21 + 35 + 4 * 15
-    assert memory_bytes(Matmul("x", 3, 5, 7, count=11)) == 11 * 2 * (21 + 35 + 15)
+    assert memory_bytes(Matmul("x", 3, 5, 7, batch=11)) == 11 * 2 * (21 + 35 + 15)
 
 
 def test_an_accumulated_product_reads_its_result_too():

@@ -60,7 +60,9 @@ def accuracy(report: Report) -> dict[str, str]:
         for group in ("software", "hardware", "family")
     }
     memory = report.summary("peak_memory")
-    blocks["memory-software"] = error_table({**memory["by_software"], "**all rows scored**": memory["all"]}, "software")
+    blocks["memory-software"] = error_table(
+        {**memory["by_software"], "**all rows scored**": memory["all"]}, "software"
+    )
     skipped = "\n".join(f"| {count} | {reason} |" for reason, count in report.reasons().items())
     blocks["skipped"] = f"| rows | reason |\n|---:|---|\n{skipped}"
     return blocks
@@ -70,7 +72,9 @@ def megatron(report: Report) -> str:
     """The eight published Megatron steps, predicted and measured."""
     lines = ["| step | measured | predicted | error |", "|---|---:|---:|---:|"]
     for score in report.of("step_time"):
-        lines.append(f"| {score.id} | {score.measured:.2f} s | {score.predicted:.2f} s | {percent(score.error, '+')} |")
+        lines.append(
+            f"| {score.id} | {score.measured:.2f} s | {score.predicted:.2f} s | {percent(score.error, '+')} |"
+        )
     mean = report.summary("step_time")["all"]["mean_error"]
     return "\n".join([*lines, f"| **mean absolute error** | | | **{percent(mean)}** |"])
 

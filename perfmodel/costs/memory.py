@@ -83,16 +83,20 @@ def _held(model: Model, work: Training, layout: Parallel, p: Pass) -> _Held:
         largest = maximum(largest, local_parameters(block.layers, p.tp))
         recomputed = maximum(recomputed, sum(layer.saved(p) for layer in block.layers))
     return _Held(
-        local_parameters(model.entry, p.tp),
-        sum(block.repeat * local_parameters(block.layers, p.tp) for block in model.blocks),
-        local_parameters(model.exit, p.tp),
-        head.vocabulary * head.width / p.tp if head is not None and head.tied else 0,
-        sum(layer.saved(p) for layer in model.entry),
-        sum(block.repeat * block_activations(block, work, p, model.hidden) for block in model.blocks),
-        sum(layer.saved(p) for layer in model.exit),
-        recomputed if work.recompute == "full" else 0,
-        sum(layer.logits_bytes(p) for layer in model.exit if isinstance(layer, Head)),
-        largest * (2 * formats.weight_bytes + formats.reduce_bytes) if layout.sharding == "zero3" else 0,
+        entry=local_parameters(model.entry, p.tp),
+        body=sum(block.repeat * local_parameters(block.layers, p.tp) for block in model.blocks),
+        exit=local_parameters(model.exit, p.tp),
+        head_copy=head.vocabulary * head.width / p.tp if head is not None and head.tied else 0,
+        saved_entry=sum(layer.saved(p) for layer in model.entry),
+        saved_body=sum(
+            block.repeat * block_activations(block, work, p, model.hidden) for block in model.blocks
+        ),
+        saved_exit=sum(layer.saved(p) for layer in model.exit),
+        recomputed=recomputed if work.recompute == "full" else 0,
+        logits=sum(layer.logits_bytes(p) for layer in model.exit if isinstance(layer, Head)),
+        gathered=largest * (2 * formats.weight_bytes + formats.reduce_bytes)
+        if layout.sharding == "zero3"
+        else 0,
     )
 
 
@@ -119,14 +123,25 @@ def stage_memories(model: Model, work: Training, layout: Parallel, p: Pass) -> t
 
 
 def _stage(
-    name: str, held: _Held, work: Training, layout: Parallel, *, share: Any, index: Any, opens: Any, closes: Any
+    name: str,
+    held: _Held,
+    work: Training,
+    layout: Parallel,
+    *,
+    share: Any,
+    index: Any,
+    opens: Any,
+    closes: Any,
 ) -> StageMemory:
     """One stage: its share of the layers, and the ends of the model where `opens` and `closes` are 1."""
     formats, optimizer = work.formats, OPTIMIZERS[work.optimizer]
     parameters = share * held.body + opens * held.entry + closes * held.exit
     parameters = parameters + held.head_copy * maximum(closes - opens, 0.0)
     live = live_micro_batches(
-        stage=index, stages=layout.pp, chunks=layout.vpp, micro_batches=layout.micro_batches(work.global_batch)
+        stage=index,
+        stages=layout.pp,
+        chunks=layout.vpp,
+        micro_batches=layout.micro_batches(work.global_batch),
     )
 
     def split(bytes_each: Any, *stages: str) -> Any:

@@ -21,10 +21,20 @@ def training_pass(work: Training, layout: Parallel) -> Pass:
     """One micro-batch as one device sees it."""
     formats = work.formats
     return Pass(
-        layout.micro_batch, work.sequence_length, work.sequence_length, layout.tp, layout.cp,
-        layout.sequence_parallel, formats.dtype, formats.activation_bytes, formats.gradient_bytes,
-        work.attention == "flash", work.dropout, "tp" in layout.overlap, "cp" in layout.overlap,
-    )  # fmt: skip
+        sequences=layout.micro_batch,
+        queries=work.sequence_length,
+        keys=work.sequence_length,
+        tp=layout.tp,
+        cp=layout.cp,
+        sequence_parallel=layout.sequence_parallel,
+        dtype=formats.dtype,
+        element_bytes=formats.activation_bytes,
+        gradient_bytes=formats.gradient_bytes,
+        fused_attention=work.attention == "flash",
+        dropout=work.dropout,
+        overlap_tensor="tp" in layout.overlap,
+        overlap_context="cp" in layout.overlap,
+    )
 
 
 def training_costs(model: Model, work: Training, layout: Parallel) -> Costs:
@@ -52,9 +62,14 @@ def training_costs(model: Model, work: Training, layout: Parallel) -> Costs:
     forward = total(model.forward(whole), flops)
     repeated = sum(block.repeat * total(_recomputed(block, work, whole), flops) for block in model.blocks)
     return Costs(
-        tree, stage_memories(model, work, layout, p), 3 * forward, 3 * forward + repeated,
-        work.global_batch * work.sequence_length, groups(layout), p.dtype,
-    )  # fmt: skip
+        tree=tree,
+        memory=stage_memories(model, work, layout, p),
+        model_flops=3 * forward,
+        hardware_flops=3 * forward + repeated,
+        tokens=work.global_batch * work.sequence_length,
+        groups=groups(layout),
+        dtype=p.dtype,
+    )
 
 
 def full_attention_flops(model: Model, work: Training, layout: Parallel) -> Any:
@@ -125,7 +140,8 @@ class _Step:
             messages.append(Collective("scatter gradients", "reduce_scatter", payload, "data"))
         if not messages:
             return work
-        return Serial(work.name + " sharded", (work, self._beside("data messages", Serial("data", tuple(messages)), work)))
+        beside = self._beside("data messages", Serial("data", tuple(messages)), work)
+        return Serial(work.name + " sharded", (work, beside))
 
     def _beside(self, name: str, messages: Work, behind: Work, axis: str = "dp") -> Work:
         return Overlap(name, messages, behind) if axis in self.layout.overlap else messages
@@ -141,9 +157,16 @@ class _Step:
         """All micro-batches through all stages."""
         layout, body = self.layout, Serial("layers", (self.forward, self.backward))
         return Pipeline(
-            "micro-batches", self._ends("entry", self.model.entry), body, self._ends("exit", self.model.exit),
-            self._send(body), layout.pp, layout.vpp, layout.micro_batches(self.work.global_batch), *self.share,
-        )  # fmt: skip
+            "micro-batches",
+            entry=self._ends("entry", self.model.entry),
+            body=body,
+            exit=self._ends("exit", self.model.exit),
+            send=self._send(body),
+            stages=layout.pp,
+            chunks=layout.vpp,
+            micro_batches=layout.micro_batches(self.work.global_batch),
+            **self.share._asdict(),
+        )
 
     def _send(self, body: Work) -> Work:
         """Activations to the next stage and gradients back, once a chunk; hidden where the pipeline interleaves.
@@ -192,7 +215,11 @@ class _Step:
         layout, formats, optimizer = self.layout, self.formats, OPTIMIZERS[self.work.optimizer]
         ranks = 1 if layout.sharding == "none" else groups(layout)["data"].ranks
         parameters = self._stage_parameters() / ranks
-        weight = formats.weight_bytes + 2 * formats.master_bytes if formats.master_bytes else 2 * formats.weight_bytes
+        weight = (
+            formats.weight_bytes + 2 * formats.master_bytes
+            if formats.master_bytes
+            else 2 * formats.weight_bytes
+        )
         update = 2 * formats.gradient_bytes + optimizer.state_passes * optimizer.state_bytes + weight
         return (Stream("optimizer", parameters * update, "optimizer", 4),)
 

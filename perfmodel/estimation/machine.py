@@ -105,13 +105,21 @@ def machine(cluster: Cluster, efficiency: Efficiency, dtypes: tuple[str, ...]) -
     for dtype, most in peak.items():
         fit = efficiency.matmul_for(dtype)
         rates[dtype] = MatmulRate(
-            fit.compute * fit.sustained * most, fit.memory * device.memory_bandwidth, fit.latency, fit.exponent,
-            fit.accumulate,
-        )  # fmt: skip
+            flops=fit.compute * fit.sustained * most,
+            bandwidth=fit.memory * device.memory_bandwidth,
+            latency=fit.latency,
+            exponent=fit.exponent,
+            accumulate=fit.accumulate,
+        )
     return Machine(
-        peak, device.memory_bandwidth, device.memory_capacity, cluster.devices,
-        tuple(_tier(tier, efficiency) for tier in cluster.tiers), efficiency, rates,
-    )  # fmt: skip
+        peak=peak,
+        bandwidth=device.memory_bandwidth,
+        capacity=device.memory_capacity,
+        devices=cluster.devices,
+        tiers=tuple(_tier(tier, efficiency) for tier in cluster.tiers),
+        efficiency=efficiency,
+        matmul=rates,
+    )
 
 
 def _tier(tier: Tier, efficiency: Efficiency) -> TierRate:
@@ -119,7 +127,14 @@ def _tier(tier: Tier, efficiency: Efficiency) -> TierRate:
     axes = tuple(side for side in torus if side > 1)
     wraps = bool(axes) and all(closed for side, closed in zip(torus, tier.wrap, strict=True) if side > 1)
     return TierRate(
-        tier.name, tier.size, tier.bandwidth / tier.oversubscription, efficiency.collective_for(tier.name),
-        len(axes), max(axes, default=1), tier.per_link or tier.bandwidth,
-        tier.topology == "mesh" and tier.per_link is not None, wraps, tier.in_network_reduction,
-    )  # fmt: skip
+        name=tier.name,
+        size=tier.size,
+        bandwidth=tier.bandwidth / tier.oversubscription,
+        fit=efficiency.collective_for(tier.name),
+        axes=len(axes),
+        side=max(axes, default=1),
+        link=tier.per_link or tier.bandwidth,
+        mesh=tier.topology == "mesh" and tier.per_link is not None,
+        wraps=wraps,
+        in_network=tier.in_network_reduction,
+    )

@@ -30,7 +30,11 @@ def matmul_seconds(work: Matmul, m: Machine) -> Seconds:
     if work.accumulate:
         compute = compute / rate.accumulate
     busy, tensor = smooth_parts(a=compute, b=memory, exponent=rate.exponent)
-    return rate.latency + busy, {"compute": tensor, "memory_bandwidth": busy - tensor, "kernel_latency": rate.latency}
+    return rate.latency + busy, {
+        "compute": tensor,
+        "memory_bandwidth": busy - tensor,
+        "kernel_latency": rate.latency,
+    }
 
 
 def attention_seconds(work: Attention, m: Machine) -> Seconds:
@@ -47,13 +51,23 @@ def attention_seconds(work: Attention, m: Machine) -> Seconds:
     """
     fit = m.efficiency.attention
     done = flash_attention_flops(
-        sequences=work.sequences, heads=work.heads, head_dim=work.head_dim, queries=work.queries, pairs=work.pairs,
-        products=5 if work.backward else 2, softmax_dims=fit.softmax_dims, tile=fit.tile,
-    )  # fmt: skip
+        sequences=work.sequences,
+        heads=work.heads,
+        head_dim=work.head_dim,
+        queries=work.queries,
+        pairs=work.pairs,
+        products=5 if work.backward else 2,
+        softmax_dims=fit.softmax_dims,
+        tile=fit.tile,
+    )
     rate = fit.compute * (fit.backward if work.backward else 1.0) * m.peak[work.dtype]
     compute, memory = done / rate, memory_bytes(work) / (fit.memory * m.bandwidth)
     busy, tensor = smooth_parts(a=compute, b=memory, exponent=fit.exponent)
-    return fit.latency + busy, {"compute": tensor, "memory_bandwidth": busy - tensor, "kernel_latency": fit.latency}
+    return fit.latency + busy, {
+        "compute": tensor,
+        "memory_bandwidth": busy - tensor,
+        "kernel_latency": fit.latency,
+    }
 
 
 def stream_seconds(work: Stream, m: Machine) -> Seconds:

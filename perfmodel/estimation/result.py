@@ -151,7 +151,10 @@ class TrainingEstimate:
         if convention not in counted:
             raise UnsupportedError(f"convention = {convention!r} is not known; valid: {', '.join(counted)}")
         return model_flops_utilisation(
-            flops=counted[convention](), devices=self.cluster.devices, peak=self.peak, step_time=self.step_time
+            flops=counted[convention](),
+            devices=self.cluster.devices,
+            peak=self.peak,
+            step_time=self.step_time,
         )
 
     @property
@@ -185,7 +188,7 @@ class TrainingEstimate:
     def limiter(self) -> Limiter:
         """The resource that takes most of the step, and the runner-up."""
         ranked = sorted(self.resources.items(), key=lambda item: -item[1])
-        (first, most), (second, next_) = ranked[0], (ranked + [("nothing", 0.0)])[1]
+        (first, most), (second, next_) = ranked[0], [*ranked, ("nothing", 0.0)][1]
         return Limiter(first, most / self.step_time, second, next_ / self.step_time)
 
     def to_dict(self) -> dict[str, Any]:

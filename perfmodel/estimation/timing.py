@@ -11,7 +11,18 @@ from perfmodel.estimation.operators import attention_seconds, matmul_seconds, st
 from perfmodel.formulas.pipeline import pipeline_time
 from perfmodel.ops import maximum, where
 from perfmodel.parallel import Group
-from perfmodel.work import Attention, Collective, Leaf, Matmul, Overlap, Pipeline, Repeat, Serial, Stream, Work
+from perfmodel.work import (
+    Attention,
+    Collective,
+    Leaf,
+    Matmul,
+    Overlap,
+    Pipeline,
+    Repeat,
+    Serial,
+    Stream,
+    Work,
+)
 
 __all__ = ["Clock", "Timed"]
 
@@ -121,7 +132,9 @@ def _scaled(resources: Shares, factor: Any) -> Shares:
 
 
 def _times(name: str, times: Any, part: Timed) -> Timed:
-    return Timed(name, "", part.seconds * times, _scaled(part.resources, times), part.hidden * times, times, (part,))
+    return Timed(
+        name, "", part.seconds * times, _scaled(part.resources, times), part.hidden * times, times, (part,)
+    )
 
 
 def _overlap(clock: Clock, work: Overlap) -> Timed:
@@ -132,7 +145,10 @@ def _overlap(clock: Clock, work: Overlap) -> Timed:
     lost = clock.rates.efficiency.overlap.slowdown * hidden
     # what sticks out keeps the mix of resources of the whole message
     share = where(inner.seconds > 0, exposed / maximum(inner.seconds, 1e-300), 0.0)
-    parts = (_times("exposed", share, inner), Timed("contention", "contention", lost, {"compute": lost}, hidden))
+    parts = (
+        _times("exposed", share, inner),
+        Timed("contention", "contention", lost, {"compute": lost}, hidden),
+    )
     return _serial(work.name, parts)
 
 
@@ -147,7 +163,9 @@ def _pipeline(clock: Clock, work: Pipeline) -> Timed:
     alone = work.stages <= 1
     at_first = where(first >= maximum(last, middle), 1.0, 0.0)
     at_last = where(last > first, where(last >= middle, 1.0, 0.0), 0.0)
-    share = where(alone, 1.0, at_first * work.first + at_last * work.last + (1.0 - at_first - at_last) * work.middle)
+    share = where(
+        alone, 1.0, at_first * work.first + at_last * work.last + (1.0 - at_first - at_last) * work.middle
+    )
     stage = (
         _times("entry", where(alone, 1.0, at_first), entry),
         _times("layers", share, body),
@@ -157,13 +175,21 @@ def _pipeline(clock: Clock, work: Pipeline) -> Timed:
     seconds, resources, hidden = _sum(stage)
     busy = Timed("slowest stage", "", seconds, resources, hidden, 1, stage)
     steady = _times("micro-batches", work.micro_batches, busy)
-    whole = pipeline_time(slowest=slowest, through=through, micro_batches=work.micro_batches, chunks=work.chunks)
+    whole = pipeline_time(
+        slowest=slowest, through=through, micro_batches=work.micro_batches, chunks=work.chunks
+    )
     idle = whole - work.micro_batches * slowest
     bubble = Timed("bubble", "bubble", idle, {"pipeline_bubble": idle}, 0.0)
     return _serial(work.name, (steady, bubble))
 
 
 _FOLDS: dict[type, Callable[[Clock, Any], Timed]] = {
-    Matmul: _matmul, Attention: _attention, Stream: _stream, Collective: _collective,
-    Serial: _series, Repeat: _repeated, Overlap: _overlap, Pipeline: _pipeline,
-}  # fmt: skip
+    Matmul: _matmul,
+    Attention: _attention,
+    Stream: _stream,
+    Collective: _collective,
+    Serial: _series,
+    Repeat: _repeated,
+    Overlap: _overlap,
+    Pipeline: _pipeline,
+}

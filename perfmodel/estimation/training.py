@@ -37,9 +37,16 @@ def estimate_training(
     costs = training_costs(model, work, layout)
     rates = machine(cluster, efficiency, (costs.dtype,))
     return TrainingEstimate(
-        model, work, layout, cluster, efficiency, costs, step(costs, rates), worst_memory(costs, rates),
-        rates.peak[costs.dtype],
-    )  # fmt: skip
+        model=model,
+        work=work,
+        layout=layout,
+        cluster=cluster,
+        efficiency=efficiency,
+        costs=costs,
+        tree=step(costs, rates),
+        memory=worst_memory(costs, rates),
+        peak=rates.peak[costs.dtype],
+    )
 
 
 def step(costs: Costs, rates: Machine) -> Timed:
@@ -58,9 +65,14 @@ def step(costs: Costs, rates: Machine) -> Timed:
     waiting = maximum(launches(costs) * rates.efficiency.host.launch - device.seconds, 0.0)
     host = Timed("host launches", "host", waiting, {"host_launch": waiting}, 0.0)
     return Timed(
-        device.name, "", device.seconds + waiting, {**device.resources, "host_launch": waiting}, device.hidden, 1,
+        device.name,
+        "",
+        device.seconds + waiting,
+        {**device.resources, "host_launch": waiting},
+        device.hidden,
+        1,
         (*device.parts, host),
-    )  # fmt: skip
+    )
 
 
 def launches(costs: Costs) -> Any:

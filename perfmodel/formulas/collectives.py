@@ -154,7 +154,9 @@ def ring_all_gather(*, payload: Number, ranks: Number, bandwidth: Number, latenc
     return alpha_beta(steps=ranks - 1, traffic=traffic, bandwidth=bandwidth, latency=latency)
 
 
-def torus_all_gather(*, payload: Number, ranks: Number, axes: Number, link_bandwidth: Number, latency: Number) -> Any:
+def torus_all_gather(
+    *, payload: Number, ranks: Number, axes: Number, link_bandwidth: Number, latency: Number
+) -> Any:
     """Time of an all-gather over a torus with wrap-around, both directions of every axis in use.
 
     .. math:: t = \\frac{p - 1}{p} \\max\\left( \\frac{a\\,p^{1/a}}{2}\\,\\alpha,\\; \\frac{n}{2\\,a\\,B} \\right)

@@ -11,8 +11,14 @@ __all__ = ["text_part"]
 
 _TEXT = ("text_config", "llm_config", "language_config")
 _OTHERS = (
-    "vision_config", "vit_config", "visual", "audio_config", "speech_config", "encoder_config", "image_config",
-)  # fmt: skip
+    "vision_config",
+    "vit_config",
+    "visual",
+    "audio_config",
+    "speech_config",
+    "encoder_config",
+    "image_config",
+)
 
 
 def text_part(keys: Mapping[str, Any], place: str, *, text_only: bool) -> Mapping[str, Any]:

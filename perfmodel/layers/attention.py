@@ -5,8 +5,15 @@ from __future__ import annotations
 from typing import Any, Literal
 
 from perfmodel.layers.base import (
-    Layer, Pass, Weight, linear_backward, linear_forward, region_entry, region_exit, stream,
-)  # fmt: skip
+    Layer,
+    Pass,
+    Weight,
+    linear_backward,
+    linear_forward,
+    region_entry,
+    region_exit,
+    stream,
+)
 from perfmodel.ops import maximum, minimum
 from perfmodel.work import Attention, Collective, Matmul, Overlap, Repeat, Serial, Stream, Work
 
@@ -84,12 +91,20 @@ class SelfAttention(Layer):
             named.append(Weight("qkv bias", (qkv,), "bias"))
         if self.output_bias:
             named.append(Weight("output bias", (self.hidden,), "bias", None))
-        return (*named, *self._norm_weights("query norm", self.heads), *self._norm_weights("key norm", self.kv_heads))
+        return (
+            *named,
+            *self._norm_weights("query norm", self.heads),
+            *self._norm_weights("key norm", self.kv_heads),
+        )
 
     def _norm_weights(self, name: str, heads: int) -> tuple[Weight, ...]:
         if self.qk_norm == "none":
             return ()
-        shapes = {"shared": (self.head_dim,), "per_head": (heads, self.head_dim), "full": (heads * self.head_dim,)}
+        shapes = {
+            "shared": (self.head_dim,),
+            "per_head": (heads, self.head_dim),
+            "full": (heads * self.head_dim,),
+        }
         scale = Weight(name, shapes[self.qk_norm], "norm", None)
         return (scale, scale._replace(name=name + " bias")) if self.qk_norm_bias else (scale,)
 
@@ -122,7 +137,9 @@ class SelfAttention(Layer):
         output = linear_forward("output", p, **self._output_shape(p))
         between: list[Work] = []
         if self.qk_norm != "none":
-            between.append(stream("query-key norm", p, elements=self._rotated(p), passes=2, kind="norm", launches=2))
+            between.append(
+                stream("query-key norm", p, elements=self._rotated(p), passes=2, kind="norm", launches=2)
+            )
         if self.rotary:
             between.append(stream("rotary", p, elements=self._rotated(p), passes=2, kind="rotary"))
         entry, leave = region_entry(p, self.hidden, qkv), region_exit(p, self.hidden, output)
@@ -136,10 +153,14 @@ class SelfAttention(Layer):
         if self.rotary:
             between.append(stream("rotary backward", p, elements=self._rotated(p), passes=2, kind="rotary"))
         if self.qk_norm != "none":
-            between.append(stream("query-key norm backward", p, elements=self._rotated(p), passes=3, kind="norm"))
+            between.append(
+                stream("query-key norm backward", p, elements=self._rotated(p), passes=3, kind="norm")
+            )
         entry = region_entry(p, self.hidden, *qkv, backward=True)
         leave = region_exit(p, self.hidden, *output, backward=True)
-        return Serial("attention backward", (*leave, *output, self._core(p, backward=True), *between, *qkv, *entry))
+        return Serial(
+            "attention backward", (*leave, *output, self._core(p, backward=True), *between, *qkv, *entry)
+        )
 
     def core(self, p: Pass) -> Work:
         """Scores, softmax and weighted values of this device's heads."""
@@ -153,9 +174,18 @@ class SelfAttention(Layer):
         if p.fused_attention:
             # a ring of cp ranks works in cp steps, each on the keys that have just come by
             kernel = Attention(
-                "attention core", p.sequences, heads, kv_heads, self.head_dim, p.queries / p.cp, p.keys / p.cp,
-                pairs / p.cp, backward, p.dtype, p.element_bytes,
-            )  # fmt: skip
+                "attention core",
+                sequences=p.sequences,
+                heads=heads,
+                kv_heads=kv_heads,
+                head_dim=self.head_dim,
+                queries=p.queries / p.cp,
+                keys=p.keys / p.cp,
+                pairs=pairs / p.cp,
+                backward=backward,
+                dtype=p.dtype,
+                element_bytes=p.element_bytes,
+            )
             steps = Serial("core", (Repeat("ring steps", p.cp, kernel), self._merge(p, backward=backward)))
             return Serial("core", (*self._ring(p, steps, backward=backward), steps))
         return self._unfused_core(p, heads, backward=backward)
@@ -174,7 +204,11 @@ class SelfAttention(Layer):
         if backward:
             messages.append(Collective("cp key and value gradients", "reduce_scatter", payload, "cp"))
         ring = Serial("cp ring", tuple(messages))
-        return (Overlap("cp ring", ring, Repeat("steps", 1 - 1 / p.cp, steps)),) if p.overlap_context else (ring,)
+        return (
+            (Overlap("cp ring", ring, Repeat("steps", 1 - 1 / p.cp, steps)),)
+            if p.overlap_context
+            else (ring,)
+        )
 
     def _unfused_core(self, p: Pass, heads: Any, *, backward: bool) -> Work:
         # batched products over full score matrices: eager kernels compute what the mask later drops
@@ -182,25 +216,43 @@ class SelfAttention(Layer):
         batch = p.sequences * heads
         scores = batch * rows * keys
         mask = 1 / p.element_bytes if p.dropout else 0
+
         def product(name: str, m: Any, n: Any, k: Any) -> Matmul:
             return Matmul(name, m, n, k, batch, p.dtype, p.element_bytes, p.element_bytes)
+
         if not backward:
-            return Serial("core", (
-                product("scores", rows, keys, self.head_dim),
-                stream("softmax", p, elements=scores, passes=2, kind="softmax"),
-                *([stream("attention dropout", p, elements=scores, passes=2 + mask, kind="softmax")]
-                  if p.dropout else []),
-                product("weighted values", rows, self.head_dim, keys),
-            ))  # fmt: skip
-        return Serial("core backward", (
-            product("values dgrad", keys, self.head_dim, rows),
-            product("weights dgrad", rows, keys, self.head_dim),
-            *([stream("attention dropout backward", p, elements=scores, passes=2 + mask, kind="softmax")]
-              if p.dropout else []),
-            stream("softmax backward", p, elements=scores, passes=3, kind="softmax"),
-            product("queries dgrad", rows, self.head_dim, keys),
-            product("keys dgrad", keys, self.head_dim, rows),
-        ))  # fmt: skip
+            return Serial(
+                "core",
+                (
+                    product("scores", rows, keys, self.head_dim),
+                    stream("softmax", p, elements=scores, passes=2, kind="softmax"),
+                    *(
+                        [stream("attention dropout", p, elements=scores, passes=2 + mask, kind="softmax")]
+                        if p.dropout
+                        else []
+                    ),
+                    product("weighted values", rows, self.head_dim, keys),
+                ),
+            )
+        return Serial(
+            "core backward",
+            (
+                product("values dgrad", keys, self.head_dim, rows),
+                product("weights dgrad", rows, keys, self.head_dim),
+                *(
+                    [
+                        stream(
+                            "attention dropout backward", p, elements=scores, passes=2 + mask, kind="softmax"
+                        )
+                    ]
+                    if p.dropout
+                    else []
+                ),
+                stream("softmax backward", p, elements=scores, passes=3, kind="softmax"),
+                product("queries dgrad", rows, self.head_dim, keys),
+                product("keys dgrad", keys, self.head_dim, rows),
+            ),
+        )
 
     def saved(self, p: Pass) -> Any:
         """Input, q, k, v and the core's result; eager attention also keeps the scores."""

@@ -9,7 +9,19 @@ from typing import Any, Literal, NamedTuple
 from perfmodel.specs import Spec
 from perfmodel.work import Collective, Matmul, Overlap, Repeat, Serial, Stream, Work
 
-__all__ = ["Layer", "Pass", "Weight", "linear_backward", "linear_forward", "region_entry", "region_exit", "stream"]
+__all__ = [
+    "Layer",
+    "Pass",
+    "Weight",
+    "linear_backward",
+    "linear_forward",
+    "region_entry",
+    "region_exit",
+    "stream",
+]
+
+Kinds = tuple[tuple[str, str], ...]
+"""Messages as (name, kind of collective)."""
 
 Kind = Literal["matrix", "norm", "bias", "embedding", "position", "head"]
 
@@ -31,7 +43,7 @@ class Weight(NamedTuple):
     split: str | None = "tp"
 
     @property
-    def count(self) -> int:
+    def size(self) -> int:
         """Parameters in the tensor [-]."""
         return math.prod(self.shape)
 
@@ -92,8 +104,8 @@ class Layer(Spec):
 
     @cached_property
     def _counts(self) -> tuple[int, int]:
-        split = sum(weight.count for weight in self.weights() if weight.split == "tp")
-        return split, sum(weight.count for weight in self.weights()) - split
+        split = sum(weight.size for weight in self.weights() if weight.split == "tp")
+        return split, sum(weight.size for weight in self.weights()) - split
 
     def local_parameters(self, tp: Any) -> Any:
         """Parameters on one tensor-parallel rank [-]."""
@@ -125,7 +137,7 @@ class Layer(Spec):
         return Serial("core", ())
 
 
-def linear_forward(name: str, p: Pass, *, tokens: Any, inputs: Any, outputs: Any, count: Any = 1) -> Matmul:
+def linear_forward(name: str, p: Pass, *, tokens: Any, inputs: Any, outputs: Any) -> Matmul:
     """The forward product of a linear layer on this device: [tokens, inputs] · [inputs, outputs].
 
     Parameters
@@ -133,13 +145,12 @@ def linear_forward(name: str, p: Pass, *, tokens: Any, inputs: Any, outputs: Any
     name : of the layer
     p : the pass
     tokens, inputs, outputs : as this device has them [-]
-    count : equal products in one launch [-]
 
     Returns
     -------
     the operator
     """
-    return Matmul(name, tokens, outputs, inputs, count, p.dtype, p.element_bytes, p.element_bytes)
+    return Matmul(name, tokens, outputs, inputs, 1, p.dtype, p.element_bytes, p.element_bytes)
 
 
 def linear_backward(name: str, p: Pass, *, tokens: Any, inputs: Any, outputs: Any) -> tuple[Matmul, Matmul]:
@@ -176,6 +187,7 @@ def region_entry(p: Pass, hidden: int, *beside: Matmul, backward: bool = False) 
     -------
     the messages; over one rank they cost nothing
     """
+    kinds: Kinds
     if not p.sequence_parallel:
         kinds = (("tp all-reduce", "all_reduce"),) if backward else ()
     elif backward:
@@ -199,6 +211,7 @@ def region_exit(p: Pass, hidden: int, *beside: Matmul, backward: bool = False) -
     -------
     the messages; over one rank they cost nothing
     """
+    kinds: Kinds
     if p.sequence_parallel:
         kinds = (("tp all-gather", "all_gather"),) if backward else (("tp reduce-scatter", "reduce_scatter"),)
     else:
@@ -206,9 +219,7 @@ def region_exit(p: Pass, hidden: int, *beside: Matmul, backward: bool = False) -
     return _tensor_messages(p, hidden, kinds, beside)
 
 
-def _tensor_messages(
-    p: Pass, hidden: int, kinds: tuple[tuple[str, str], ...], beside: tuple[Matmul, ...]
-) -> tuple[Work, ...]:
+def _tensor_messages(p: Pass, hidden: int, kinds: Kinds, beside: tuple[Matmul, ...]) -> tuple[Work, ...]:
     payload = p.tokens * hidden * p.element_bytes
     messages = tuple(Collective(name, kind, payload, "tp") for name, kind in kinds)
     if not p.overlap_tensor or not beside:
@@ -216,10 +227,15 @@ def _tensor_messages(
     # pipelined in tp pieces: the first (or last) piece has nothing to hide behind
     products = beside + beside[-1:] * (len(messages) - len(beside))
     return tuple(
-        Serial(message.name, (Repeat("first piece", 1 / p.tp, message),
-                              Overlap("other pieces", Repeat("pieces", 1 - 1 / p.tp, message), product)))
+        Serial(
+            message.name,
+            (
+                Repeat("first piece", 1 / p.tp, message),
+                Overlap("other pieces", Repeat("pieces", 1 - 1 / p.tp, message), product),
+            ),
+        )
         for message, product in zip(messages, products, strict=False)
-    )  # fmt: skip
+    )
 
 
 def stream(name: str, p: Pass, *, elements: Any, passes: float, kind: str, launches: float = 1) -> Stream:

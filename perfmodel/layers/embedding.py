@@ -5,8 +5,15 @@ from __future__ import annotations
 from typing import Any
 
 from perfmodel.layers.base import (
-    Layer, Pass, Weight, linear_backward, linear_forward, region_entry, region_exit, stream,
-)  # fmt: skip
+    Layer,
+    Pass,
+    Weight,
+    linear_backward,
+    linear_forward,
+    region_entry,
+    region_exit,
+    stream,
+)
 from perfmodel.work import Collective, Serial, Stream, Work
 
 __all__ = ["Embedding", "Head", "PositionTable", "Projection"]
@@ -58,7 +65,9 @@ class PositionTable(Layer):
 
     def backward(self, p: Pass) -> Work:
         """Sum the gradient over the sequences of the micro-batch."""
-        return stream("positions backward", p, elements=p.shard_tokens * self.width, passes=2, kind="embedding")
+        return stream(
+            "positions backward", p, elements=p.shard_tokens * self.width, passes=2, kind="embedding"
+        )
 
     def saved(self, p: Pass) -> Any:
         """Nothing: the gradient does not depend on the input."""
@@ -79,7 +88,9 @@ class Projection(Layer):
 
     def forward(self, p: Pass) -> Work:
         """One product."""
-        return linear_forward("projection", p, tokens=p.shard_tokens, inputs=self.inputs, outputs=self.outputs)
+        return linear_forward(
+            "projection", p, tokens=p.shard_tokens, inputs=self.inputs, outputs=self.outputs
+        )
 
     def backward(self, p: Pass) -> Work:
         """Two products."""
@@ -116,21 +127,27 @@ class Head(Layer):
     def forward(self, p: Pass) -> Work:
         """Logits, their 32-bit copy, and the loss; tp ranks exchange the maximum, the target and the sum."""
         logits = p.tokens * self.vocabulary / p.tp
-        return Serial("head", (
-            *region_entry(p, self.width),
-            linear_forward("head", p, **self._shape(p)),
-            Stream("loss", logits * (p.element_bytes + 3 * 4), "softmax", 3),
-            Collective("tp loss", "all_reduce", 3 * 4 * p.tokens, "tp"),
-        ))  # fmt: skip
+        return Serial(
+            "head",
+            (
+                *region_entry(p, self.width),
+                linear_forward("head", p, **self._shape(p)),
+                Stream("loss", logits * (p.element_bytes + 3 * 4), "softmax", 3),
+                Collective("tp loss", "all_reduce", 3 * 4 * p.tokens, "tp"),
+            ),
+        )
 
     def backward(self, p: Pass) -> Work:
         """Gradient of the loss in 32 bits, then the two products."""
         logits = p.tokens * self.vocabulary / p.tp
-        return Serial("head backward", (
-            Stream("loss backward", logits * (p.element_bytes + 2 * 4), "softmax"),
-            *linear_backward("head", p, **self._shape(p)),
-            *region_entry(p, self.width, backward=True),
-        ))  # fmt: skip
+        return Serial(
+            "head backward",
+            (
+                Stream("loss backward", logits * (p.element_bytes + 2 * 4), "softmax"),
+                *linear_backward("head", p, **self._shape(p)),
+                *region_entry(p, self.width, backward=True),
+            ),
+        )
 
     def saved(self, p: Pass) -> Any:
         """The input, and the 32-bit logits that the loss keeps."""

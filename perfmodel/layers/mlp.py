@@ -5,8 +5,15 @@ from __future__ import annotations
 from typing import Any
 
 from perfmodel.layers.base import (
-    Layer, Pass, Weight, linear_backward, linear_forward, region_entry, region_exit, stream,
-)  # fmt: skip
+    Layer,
+    Pass,
+    Weight,
+    linear_backward,
+    linear_forward,
+    region_entry,
+    region_exit,
+    stream,
+)
 from perfmodel.work import Serial, Work
 
 __all__ = ["Mlp"]
@@ -35,7 +42,10 @@ class Mlp(Layer):
         """Up (with gate) and down projection."""
         named = [Weight("up", (self.hidden, self.up_width)), Weight("down", (self.inner, self.hidden))]
         if self.bias:
-            named += [Weight("up bias", (self.up_width,), "bias"), Weight("down bias", (self.hidden,), "bias", None)]
+            named += [
+                Weight("up bias", (self.up_width,), "bias"),
+                Weight("down bias", (self.hidden,), "bias", None),
+            ]
         return tuple(named)
 
     def tensor_limits(self) -> tuple[tuple[str, int], ...]:

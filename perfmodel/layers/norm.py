@@ -33,7 +33,9 @@ class Norm(Layer):
 
     def backward(self, p: Pass) -> Work:
         """Read the input and the gradient, write the gradient."""
-        return stream("norm backward", p, elements=p.shard_tokens * self.width, passes=3, kind="norm", launches=2)
+        return stream(
+            "norm backward", p, elements=p.shard_tokens * self.width, passes=3, kind="norm", launches=2
+        )
 
     def saved(self, p: Pass) -> Any:
         """The input; the statistics are a few bytes a token and left out."""
@@ -57,7 +59,9 @@ class Residual(Layer):
     def backward(self, p: Pass) -> Work:
         """Gradients of the branches are summed where they meet; dropout masks the one that goes in."""
         mask = (2 + 1 / p.element_bytes) if p.dropout else 0
-        return stream("residual backward", p, elements=p.shard_tokens * self.width, passes=3 + mask, kind="residual")
+        return stream(
+            "residual backward", p, elements=p.shard_tokens * self.width, passes=3 + mask, kind="residual"
+        )
 
     def saved(self, p: Pass) -> Any:
         """One byte of mask per sub-layer with dropout, else nothing."""

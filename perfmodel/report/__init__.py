@@ -1,9 +1,19 @@
 """Estimate -> text, tables, JSON, HTML and an explanation of every number."""
 
 from perfmodel.report.explain import Entry, cited, entries, explain
-from perfmodel.report.tables import RESOURCES, TERMS, compare, describe, headline, to_dict, to_frame, to_html, to_text
+from perfmodel.report.tables import (
+    RESOURCES,
+    TERMS,
+    compare,
+    describe,
+    headline,
+    to_dict,
+    to_frame,
+    to_html,
+    to_text,
+)
 
 __all__ = [
-    "RESOURCES", "TERMS", "Entry", "cited", "compare", "describe", "entries", "explain", "headline", "to_dict", "to_frame",
-    "to_html", "to_text",
+    "RESOURCES", "TERMS", "Entry", "cited", "compare", "describe", "entries", "explain", "headline", "to_dict",
+    "to_frame", "to_html", "to_text",
 ]  # fmt: skip

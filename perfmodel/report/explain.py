@@ -86,18 +86,30 @@ def _answers(est: TrainingEstimate) -> Iterator[Entry]:
     work, layout = est.work, est.layout
     passes = layout.micro_batches(work.global_batch)
     yield Entry(
-        "step time", show(est.step_time, "s"), "sum over the tree of work: micro-batches + what sticks out of gradient "
+        "step time",
+        show(est.step_time, "s"),
+        "sum over the tree of work: micro-batches + what sticks out of gradient "
         "and weight messages + optimizer + waiting for the host",
-        {part.name: show(part.seconds, "s") for part in est.tree.parts if part.seconds > 0}, "perfmodel.estimation.timing",
-    )  # fmt: skip
+        {part.name: show(part.seconds, "s") for part in est.tree.parts if part.seconds > 0},
+        "perfmodel.estimation.timing",
+    )
     maths, source = cited(pipeline_time)
     through = bubble.seconds * layout.vpp + busy.parts[0].seconds
-    inputs = {"m": f"{passes:g} micro-batches", "t_max": show(busy.parts[0].seconds, "s"), "v": str(layout.vpp),
-              "sum t_i": show(through, "s"), "stages": str(layout.pp)}  # fmt: skip
+    inputs = {
+        "m": f"{passes:g} micro-batches",
+        "t_max": show(busy.parts[0].seconds, "s"),
+        "v": str(layout.vpp),
+        "sum t_i": show(through, "s"),
+        "stages": str(layout.pp),
+    }
     yield Entry("micro-batches", show(pipeline.seconds, "s"), maths, inputs, source)
     maths, source = cited(model_flops_utilisation)
-    inputs = {"F": f"{est.costs.model_flops:.6g} FLOP", "n": str(est.cluster.devices), "P": show(est.peak, "FLOP/s"),
-              "t": show(est.step_time, "s")}  # fmt: skip
+    inputs = {
+        "F": f"{est.costs.model_flops:.6g} FLOP",
+        "n": str(est.cluster.devices),
+        "P": show(est.peak, "FLOP/s"),
+        "t": show(est.step_time, "s"),
+    }
     yield Entry("MFU", f"{est.mfu:.2%}", maths, inputs, source)
     inputs["F"] = f"{est.costs.hardware_flops:.6g} FLOP, recomputation counted"
     yield Entry("HFU", f"{est.hfu:.2%}", maths, inputs, source)
@@ -144,18 +156,30 @@ def _formula(work: Leaf) -> Callable[..., Any]:
 def _demands(work: Leaf, est: TrainingEstimate) -> dict[str, str]:
     if isinstance(work, Collective):
         group = est.costs.groups[work.axis]
-        return {"kind": work.kind, "payload": show(work.payload, "B"), "ranks": str(group.ranks),
-                "stride": str(group.stride)}  # fmt: skip
+        return {
+            "kind": work.kind,
+            "payload": show(work.payload, "B"),
+            "ranks": str(group.ranks),
+            "stride": str(group.stride),
+        }
     found = {"F": f"{flops(work):.6g} FLOP", "B": show(memory_bytes(work), "B")}
     if isinstance(work, Matmul):
         fit = est.efficiency.matmul_for(work.dtype)
         shape = {"m x n x k": f"{work.m:g} x {work.n:g} x {work.k:g}", "P": show(est.peak, "FLOP/s")}
-        fits = {"e_c": f"{fit.compute:g} x {fit.sustained:g} sustained", "e_m": f"{fit.memory:g}",
-                "t_0": show(fit.latency, "s"), "p": f"{fit.exponent:g}"}  # fmt: skip
+        fits = {
+            "e_c": f"{fit.compute:g} x {fit.sustained:g} sustained",
+            "e_m": f"{fit.memory:g}",
+            "t_0": show(fit.latency, "s"),
+            "p": f"{fit.exponent:g}",
+        }
         return shape | found | fits
     if isinstance(work, Attention):
         fused = est.efficiency.attention
-        return found | {"d": str(work.head_dim), "d_0": f"{fused.softmax_dims:g}", "e_c": f"{fused.compute:g}"}
+        return found | {
+            "d": str(work.head_dim),
+            "d_0": f"{fused.softmax_dims:g}",
+            "e_c": f"{fused.compute:g}",
+        }
     stream = est.efficiency.stream
     fraction = stream.memory.get(work.kind, stream.memory["copy"])
     return {"B": found["B"], "e_m": f"{fraction:g} ({work.kind})", "t_0": show(stream.latency, "s")}
@@ -164,7 +188,11 @@ def _demands(work: Leaf, est: TrainingEstimate) -> dict[str, str]:
 def _memory(est: TrainingEstimate) -> Iterator[Entry]:
     memory, formats, layout = est.memory, est.work.formats, est.layout
     maths, source = cited(sharded)
-    ranks = {"data ranks": str(est.costs.groups["data"].ranks), "sharding": layout.sharding, "tp": str(layout.tp)}
+    ranks = {
+        "data ranks": str(est.costs.groups["data"].ranks),
+        "sharding": layout.sharding,
+        "tp": str(layout.tp),
+    }
     sizes = {
         "weights": f"{formats.weight_bytes:g} B a parameter",
         "gradients": f"{formats.gradient_bytes:g} B a parameter",
@@ -175,16 +203,24 @@ def _memory(est: TrainingEstimate) -> Iterator[Entry]:
         yield Entry(f"memory: {kind}", value, maths, {"n": size, "stage": memory.stage} | ranks, source)
     maths, source = cited(live_micro_batches)
     yield Entry(
-        "memory: activations", show(memory.activations, "B"),
+        "memory: activations",
+        show(memory.activations, "B"),
         f"bytes each layer saves x layers of the stage x micro-batches alive, {maths}",
-        {"stages": str(layout.pp), "v": str(layout.vpp), "recompute": est.work.recompute}, source,
-    )  # fmt: skip
+        {"stages": str(layout.pp), "v": str(layout.vpp), "recompute": est.work.recompute},
+        source,
+    )
     declared = est.efficiency.overhead
     yield Entry(
-        "memory: overhead", show(memory.overhead, "B"), "context + communication + fragmentation x moving tensors",
-        {"context": show(declared.context, "B"), "communication": show(declared.communication, "B"),
-         "fragmentation": f"{declared.fragmentation:.0%}"}, f"efficiency {est.efficiency.id}, declared",
-    )  # fmt: skip
+        "memory: overhead",
+        show(memory.overhead, "B"),
+        "context + communication + fragmentation x moving tensors",
+        {
+            "context": show(declared.context, "B"),
+            "communication": show(declared.communication, "B"),
+            "fragmentation": f"{declared.fragmentation:.0%}",
+        },
+        f"efficiency {est.efficiency.id}, declared",
+    )
 
 
 def _sources(est: TrainingEstimate) -> Iterator[Entry]:
@@ -192,12 +228,21 @@ def _sources(est: TrainingEstimate) -> Iterator[Entry]:
     facts = {"peak": show(est.peak, "FLOP/s"), "memory": show(device.memory_bandwidth, "B/s")}
     facts |= {tier.name: show(tier.bandwidth, "B/s") for tier in est.cluster.tiers}
     unverified = f"; unverified: {', '.join(device.unverified)}" if device.unverified else ""
-    yield Entry("facts", device.id, f"datasheet, confidence {device.confidence}{unverified}", facts,
-                "; ".join(device.sources))  # fmt: skip
+    yield Entry(
+        "facts",
+        device.id,
+        f"datasheet, confidence {device.confidence}{unverified}",
+        facts,
+        "; ".join(device.sources),
+    )
     loose = {"unverified": ", ".join(fits.unverified)} if fits.unverified else {}
-    yield Entry("fits", fits.id, f"{fits.residual} Confidence {fits.confidence}.", loose, "; ".join(fits.sources))
+    yield Entry(
+        "fits", fits.id, f"{fits.residual} Confidence {fits.confidence}.", loose, "; ".join(fits.sources)
+    )
     if est.model.sources:
-        yield Entry("model", est.model.name, f"{est.model.parameters:,} parameters", {}, "; ".join(est.model.sources))
+        yield Entry(
+            "model", est.model.name, f"{est.model.parameters:,} parameters", {}, "; ".join(est.model.sources)
+        )
 
 
 @view("explain")

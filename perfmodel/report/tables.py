@@ -14,7 +14,17 @@ from perfmodel.units import show
 if TYPE_CHECKING:
     import pandas
 
-__all__ = ["RESOURCES", "TERMS", "compare", "describe", "headline", "to_dict", "to_frame", "to_html", "to_text"]
+__all__ = [
+    "RESOURCES",
+    "TERMS",
+    "compare",
+    "describe",
+    "headline",
+    "to_dict",
+    "to_frame",
+    "to_html",
+    "to_text",
+]
 
 TERMS = {
     "matmul": "matrix products",
@@ -47,8 +57,11 @@ RESOURCES = {
 def describe(est: TrainingEstimate) -> str:
     """The question in one line: model, machine, layout, batch."""
     layout, work = est.layout, est.work
-    degrees = [f"{axis} {getattr(layout, axis)}" for axis in ("tp", "cp", "pp", "vpp", "dp")
-               if getattr(layout, axis) > 1 or axis == "dp"]  # fmt: skip
+    degrees = [
+        f"{axis} {getattr(layout, axis)}"
+        for axis in ("tp", "cp", "pp", "vpp", "dp")
+        if getattr(layout, axis) > 1 or axis == "dp"
+    ]
     return (
         f"{est.model.name} on {est.cluster.devices} x {est.cluster.device.name}: {', '.join(degrees)}, "
         f"{layout.sharding}, micro batch {layout.micro_batch}, global batch {work.global_batch} x "
@@ -66,9 +79,9 @@ def headline(est: TrainingEstimate) -> dict[str, str]:
         "MFU": f"{est.mfu:.1%} (causal attention counted once), HFU {est.hfu:.1%}",
         "memory": f"{show(memory.total, 'B')} of {show(memory.capacity, 'B')}{_where(est)}: {verdict}",
         "limited by": f"{RESOURCES[limiter.name]} ({limiter.share:.0%}), then {RESOURCES[limiter.runner_up]} "
-                      f"({limiter.runner_up_share:.0%})",
+        f"({limiter.runner_up_share:.0%})",
         "efficiency": f"{est.efficiency.id} ({est.efficiency.confidence})",
-    }  # fmt: skip
+    }
 
 
 def _where(est: TrainingEstimate) -> str:
@@ -77,7 +90,11 @@ def _where(est: TrainingEstimate) -> str:
 
 
 def _time_rows(est: TrainingEstimate) -> list[tuple[str, float, float]]:
-    rows = [(TERMS.get(name, name), value, value / est.step_time) for name, value in est.terms.items() if value > 0]
+    rows = [
+        (TERMS.get(name, name), value, value / est.step_time)
+        for name, value in est.terms.items()
+        if value > 0
+    ]
     return sorted(rows, key=lambda row: -row[1])
 
 
@@ -104,7 +121,9 @@ def to_text(est: TrainingEstimate) -> str:
     lines += [f"    {name:<50}{show(value, 's'):>11}{share:>8.1%}" for name, value, share in _time_rows(est)]
     lines += [f"    {'hidden behind compute':<50}{show(est.tree.hidden, 's'):>11}"]
     lines += ["", f"  memory of one device{_where(est)}"]
-    lines += [f"    {name:<50}{show(value, 'B'):>11}{share:>8.1%}" for name, value, share in _memory_rows(est)]
+    lines += [
+        f"    {name:<50}{show(value, 'B'):>11}{share:>8.1%}" for name, value, share in _memory_rows(est)
+    ]
     return "\n".join(lines)
 
 
@@ -120,8 +139,11 @@ def to_html(est: TrainingEstimate) -> str:
     -------
     HTML
     """
-    answers = "".join(f"<tr><th style='text-align:left'>{escape(name)}</th><td style='text-align:left'>"
-                      f"{escape(value)}</td></tr>" for name, value in headline(est).items())  # fmt: skip
+    answers = "".join(
+        f"<tr><th style='text-align:left'>{escape(name)}</th><td style='text-align:left'>"
+        f"{escape(value)}</td></tr>"
+        for name, value in headline(est).items()
+    )
     times = _bars("time", [(name, show(value, "s"), share) for name, value, share in _time_rows(est)])
     kinds = _bars("memory", [(name, show(value, "B"), share) for name, value, share in _memory_rows(est)])
     return f"<div><p><b>{escape(describe(est))}</b></p><table>{answers}</table>{times}{kinds}</div>"
@@ -130,10 +152,14 @@ def to_html(est: TrainingEstimate) -> str:
 def _bars(title: str, rows: list[tuple[str, str, float]]) -> str:
     cells = "".join(
         f"<tr><td style='text-align:left'>{escape(name)}</td><td>{escape(value)}</td><td>{share:.1%}</td>"
-        f"<td style='min-width:12em'><div style='background:#4c78a8;height:0.8em;width:{100 * share:.1f}%'></div></td></tr>"
+        f"<td style='min-width:12em'>{_bar(share)}</td></tr>"
         for name, value, share in rows
     )
     return f"<table><thead><tr><th style='text-align:left' colspan='4'>{escape(title)}</th></tr></thead>{cells}</table>"
+
+
+def _bar(share: float) -> str:
+    return f"<div style='background:#4c78a8;height:0.8em;width:{100 * share:.1f}%'></div>"
 
 
 @view("dict")
@@ -153,7 +179,11 @@ def to_dict(est: TrainingEstimate) -> dict[str, Any]:
         "model": {"name": est.model.name, "family": est.model.family, "parameters": est.model.parameters},
         "workload": est.work.model_dump(mode="json"),
         "layout": est.layout.model_dump(mode="json"),
-        "cluster": {"name": est.cluster.name, "device": est.cluster.device.id, "devices": est.cluster.devices},
+        "cluster": {
+            "name": est.cluster.name,
+            "device": est.cluster.device.id,
+            "devices": est.cluster.devices,
+        },
         "efficiency": est.efficiency.id,
         "step_time": est.step_time,
         "tokens_per_second": est.tokens_per_second,
@@ -162,7 +192,12 @@ def to_dict(est: TrainingEstimate) -> dict[str, Any]:
         "mfu_convention": "causal attention counted once, recomputation not counted",
         "hfu": est.hfu,
         "fits": bool(est.fits),
-        "memory": {**memory.by_kind, "total": memory.total, "capacity": memory.capacity, "stage": memory.stage},
+        "memory": {
+            **memory.by_kind,
+            "total": memory.total,
+            "capacity": memory.capacity,
+            "stage": memory.stage,
+        },
         "limiter": limiter._asdict(),
         "terms": est.terms,
         "resources": est.resources,
@@ -189,9 +224,9 @@ def to_frame(est: TrainingEstimate) -> pandas.DataFrame:
     MissingExtraError
         pandas is not installed
     """
-    frame = _pandas().DataFrame
     rows = [("time", *row) for row in _time_rows(est)] + [("memory", *row) for row in _memory_rows(est)]
-    return frame(rows, columns=["quantity", "name", "value", "share"])
+    frame: pandas.DataFrame = _pandas().DataFrame(rows, columns=["quantity", "name", "value", "share"])
+    return frame
 
 
 def compare(estimates: Mapping[str, TrainingEstimate]) -> pandas.DataFrame:
@@ -226,7 +261,8 @@ def compare(estimates: Mapping[str, TrainingEstimate]) -> pandas.DataFrame:
         }
         for name, est in estimates.items()
     }
-    return _pandas().DataFrame.from_dict(rows, orient="index")
+    table: pandas.DataFrame = _pandas().DataFrame.from_dict(rows, orient="index")
+    return table
 
 
 def _pandas() -> Any:

@@ -11,4 +11,13 @@ from perfmodel.specs.reading import read_yaml
 from perfmodel.specs.schema import schemas, write_schemas
 from perfmodel.specs.spec import SourcedSpec, Spec
 
-__all__ = ["Catalogue", "SourcedSpec", "Spec", "bundled_folder", "field_docs", "read_yaml", "schemas", "write_schemas"]
+__all__ = [
+    "Catalogue",
+    "SourcedSpec",
+    "Spec",
+    "bundled_folder",
+    "field_docs",
+    "read_yaml",
+    "schemas",
+    "write_schemas",
+]

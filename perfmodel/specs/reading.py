@@ -35,8 +35,9 @@ class _Loader(SafeLoader):
         seen: set[str] = set()
         for key, _ in node.value:
             if key.value in seen:
-                raise yaml.constructor.ConstructorError(problem=f'the key "{key.value}" is given twice',
-                                                        problem_mark=key.start_mark)  # fmt: skip
+                raise yaml.constructor.ConstructorError(
+                    problem=f'the key "{key.value}" is given twice', problem_mark=key.start_mark
+                )
             seen.add(key.value)
         return super().construct_mapping(node, deep)
 

@@ -21,12 +21,20 @@ HIDDEN_FROM_PREDICTION = ("measured", "id", "source", "date", "notes")
 """A prediction may not look at these fields of a row."""
 
 FAMILIES: dict[str, dict[str, Any]] = {
-    "gpt": {"gated": False, "norm": "layer", "norm_bias": True, "qkv_bias": True, "output_bias": True,
-            "mlp_bias": True, "tied": True, "rotary": False},
+    "gpt": {
+        "gated": False,
+        "norm": "layer",
+        "norm_bias": True,
+        "qkv_bias": True,
+        "output_bias": True,
+        "mlp_bias": True,
+        "tied": True,
+        "rotary": False,
+    },
     "llama": {},
     "nemotron": {"gated": False, "norm": "layer", "norm_bias": True},
     "gemma3": {"arrangement": "sandwich", "tied": True},
-}  # fmt: skip
+}
 """Variants of a dense decoder by the family a row names."""
 FAMILIES["bloom"] = {**FAMILIES["gpt"], "embedding_norm": True}
 
@@ -72,10 +80,18 @@ def _model(row: Row) -> Model:
     if not variant.get("rotary", True) and "alibi" not in str(given.get("positional", "")):
         variant["positions"] = int(row["sequence_length"])
     return decoder(
-        name=given["name"], family=given["family"], layers=given["layers"], hidden=given["hidden"],
-        heads=given["heads"], kv_heads=given.get("kv_heads"), head_dim=given.get("head_dim"), inner=given["ffn"],
-        vocabulary=_padded(given["vocab"]), windows=_windows(given), **variant,
-    )  # fmt: skip
+        name=given["name"],
+        family=given["family"],
+        layers=given["layers"],
+        hidden=given["hidden"],
+        heads=given["heads"],
+        kv_heads=given.get("kv_heads"),
+        head_dim=given.get("head_dim"),
+        inner=given["ffn"],
+        vocabulary=_padded(given["vocab"]),
+        windows=_windows(given),
+        **variant,
+    )
 
 
 def _padded(vocabulary: int, multiple: int = 128) -> int:
@@ -95,10 +111,13 @@ def _work(row: Row) -> Training:
     if row["recompute"] == "selective" and row.get("recompute_detail") not in (None, *CORE_ONLY):
         raise UnsupportedError("a recompute policy other than none, attention core and full is not built yet")
     return Training(
-        global_batch=int(row["global_batch"]), sequence_length=int(row["sequence_length"]),
-        precision=row["precision"], recompute=row["recompute"], attention=row.get("attention") or "flash",
+        global_batch=int(row["global_batch"]),
+        sequence_length=int(row["sequence_length"]),
+        precision=row["precision"],
+        recompute=row["recompute"],
+        attention=row.get("attention") or "flash",
         dropout=row.get("attention") == "unfused",
-    )  # fmt: skip
+    )
 
 
 def _layout(row: Row) -> Parallel:
@@ -108,10 +127,16 @@ def _layout(row: Row) -> Parallel:
     if given.get("ep", 1) > 1:
         raise UnsupportedError("expert parallelism is not built yet")
     return Parallel(
-        tp=given["tp"], pp=given["pp"], vpp=given.get("vpp", 1), cp=given["cp"], dp=given["dp"],
-        micro_batch=int(row["micro_batch"]), sharding=given["sharding"], sequence_parallel=given["sp"],
+        tp=given["tp"],
+        pp=given["pp"],
+        vpp=given.get("vpp", 1),
+        cp=given["cp"],
+        dp=given["dp"],
+        micro_batch=int(row["micro_batch"]),
+        sharding=given["sharding"],
+        sequence_parallel=given["sp"],
         overlap=_overlap(str(row.get("software"))),
-    )  # fmt: skip
+    )
 
 
 def _overlap(software: str) -> tuple[Any, ...]:
@@ -124,9 +149,11 @@ def _overlap(software: str) -> tuple[Any, ...]:
 def _cluster(row: Row) -> Cluster:
     device, per_node = Device.load(row["hardware"]), min(int(row["devices_per_node"]), int(row["devices"]))
     return Cluster.of(
-        device, int(row["devices"]), devices_per_node=per_node,
+        device,
+        int(row["devices"]),
+        devices_per_node=per_node,
         scale_out=stated_bandwidth(str(row.get("network") or ""), per_node),
-    )  # fmt: skip
+    )
 
 
 def stated_bandwidth(network: str, devices_per_node: int) -> float | None:

@@ -80,7 +80,8 @@ class Report:
         scores = self.of(metric)
         found: dict[str, Any] = {"all": summary(scores, self.skipped)}
         for group in GROUPS:
-            names = sorted({one.groups[group] for one in [*scores, *self.skipped]})
+            every: list[Score | Skipped] = [*scores, *self.skipped]
+            names = sorted({one.groups[group] for one in every})
             found[f"by_{group}"] = {
                 name: summary(
                     [score for score in scores if score.groups[group] == name],
@@ -148,7 +149,10 @@ def read_rows(path: str | Path) -> list[dict[str, Any]]:
 
 
 def validate(
-    paths: Iterable[str | Path], *, efficiency: Efficiency | None = None, progress: Callable[..., Any] | None = None
+    paths: Iterable[str | Path],
+    *,
+    efficiency: Efficiency | None = None,
+    progress: Callable[..., Any] | None = None,
 ) -> Report:
     """Score every row of some files.
 
