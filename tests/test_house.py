@@ -19,7 +19,7 @@ ROOT = Path(__file__).resolve().parent.parent / PACKAGE
 FLOORS: list[set[str]] = [
     {"units", "errors", "ops"},
     {"specs"},
-    {"formulas", "work"},
+    {"formulas", "work", "schedules"},
     {"hardware", "efficiency", "layers", "workload"},
     {"model"},
     {"decoder"},
