@@ -4,9 +4,12 @@ from __future__ import annotations
 
 from typing import Any
 
-from perfmodel.ops import Number, minimum, where
+from perfmodel.ops import Number, maximum, minimum, where
 
-__all__ = ["bubble_fraction", "live_micro_batches", "pipeline_time"]
+__all__ = [
+    "bubble_fraction", "bubble_time", "dual_pipe_bubble_time", "live_micro_batches", "pipeline_time",
+    "zero_bubble_time",
+]  # fmt: skip
 
 
 def bubble_fraction(*, stages: Number, micro_batches: Number, chunks: Number) -> Any:
@@ -35,6 +38,101 @@ def bubble_fraction(*, stages: Number, micro_batches: Number, chunks: Number) ->
     0.25
     """
     return (stages - 1) / (chunks * micro_batches)
+
+
+def bubble_time(*, stages: Number, forward: Number, backward: Number) -> Any:
+    """Idle time of a stage in a step of GPipe, 1F1B, interleaved 1F1B or looped BFS with equal stages.
+
+    .. math:: t_{idle} = (p - 1)\\,(t_F + t_B)
+
+    Parameters
+    ----------
+    stages : pipeline degree p [-]
+    forward, backward : one micro-batch through one model chunk, t_F and t_B [s]
+
+    Returns
+    -------
+    idle time of every stage [s]
+
+    Notes
+    -----
+    Exact for as many micro-batches as stages or more (GPipe: for any), and messages that take no time. Interleaving
+    changes nothing but the size of a chunk: with v of them, t_F and t_B are 1 / v of a stage's.
+
+    References
+    ----------
+    Narayanan et al. (2021), arXiv:2104.04473, section 2.2; Lamy-Poirier (2022), arXiv:2211.05953, section 4.1
+
+    Examples
+    --------
+    >>> bubble_time(stages=8, forward=1.0, backward=2.0)
+    21.0
+    """
+    return (stages - 1) * (forward + backward)
+
+
+def zero_bubble_time(*, stages: Number, forward: Number, backward: Number, weight: Number) -> Any:
+    """Idle time of a stage in a step of ZB1P (ZB-H1), interleaved or not, with equal stages.
+
+    .. math:: t_{idle} = (p - 1)\\,\\left(t_F + \\max(t_B - 2\\,t_W,\\; 0)\\right)
+
+    Parameters
+    ----------
+    stages : pipeline degree p [-]
+    forward, backward : one micro-batch through one model chunk, t_F and t_B, backward in full [s]
+    weight : the part of backward that computes gradients of weights t_W [s]
+
+    Returns
+    -------
+    idle time of the first stage [s]
+
+    Notes
+    -----
+    The reference has (p - 1) (t_F + t_B - 2 t_W), for weights that take no longer than the other half of backward;
+    where they do, they fill no more than the wait for it, hence the maximum. Exact for p micro-batches or more.
+
+    References
+    ----------
+    Qi et al. (2023), Zero Bubble Pipeline Parallelism, arXiv:2401.10241, table 2 (ZB-H1)
+
+    Examples
+    --------
+    >>> zero_bubble_time(stages=8, forward=1.0, backward=2.0, weight=1.0)
+    7.0
+    """
+    return (stages - 1) * (forward + maximum(backward - 2 * weight, 0.0))
+
+
+def dual_pipe_bubble_time(*, stages: Number, overlapped: Number, backward: Number, weight: Number) -> Any:
+    """Idle time of a rank in a step of DualPipe.
+
+    .. math:: t_{idle} = \\left(\\frac{p}{2} - 1\\right)\\left(t_{F\\&B} + t_B - 3\\,t_W\\right)
+
+    Parameters
+    ----------
+    stages : pipeline degree p, even; of DualPipeV the chunks of the whole model, two a rank [-]
+    overlapped : a forward and a backward of one chunk each that run as one t_F&B [s]
+    backward : one micro-batch through one chunk, backward in full t_B [s]
+    weight : the part of it that computes gradients of weights t_W [s]
+
+    Returns
+    -------
+    idle time [s]
+
+    Notes
+    -----
+    Where forward and both halves of backward take equally long, this is what the event recurrence of DualPipeV gives.
+
+    References
+    ----------
+    DeepSeek-AI (2024), DeepSeek-V3 Technical Report, arXiv:2412.19437, table 2
+
+    Examples
+    --------
+    >>> dual_pipe_bubble_time(stages=8, overlapped=3.0, backward=2.0, weight=1.0)
+    6.0
+    """
+    return (stages / 2 - 1) * (overlapped + backward - 3 * weight)
 
 
 def pipeline_time(*, slowest: Number, through: Number, micro_batches: Number, chunks: Number) -> Any:

@@ -14,7 +14,7 @@ __all__ = ["Schedule"]
 
 
 class Schedule(Order):
-    """A pipeline schedule of a given shape; a subclass says `order` and `rules`, and its `name` puts it into the table."""
+    """A pipeline schedule of a given shape; a subclass says `order` and `rules`, its `name` puts it into the table."""
 
     known: ClassVar[dict[str, type[Schedule]]] = {}
     """Every schedule by its name."""

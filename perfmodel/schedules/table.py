@@ -43,7 +43,7 @@ def schedule(name: str, *, stages: int, micro_batches: int, chunks: int | None =
     2
     >>> schedule("1f1b", stages=4, micro_batches=2)
     Traceback (most recent call last):
-    perfmodel.errors.InputError: 1f1b: micro_batches = 2 cannot fill stages = 4; valid: 4 or more; nearest: 4, or ...
+    perfmodel.errors.InputError: OneForwardOneBackward: micro_batches = 2 cannot fill stages = 4; valid: 4 or more; ...
     """
     shape = {"stages": stages, "micro_batches": micro_batches}
     return schedule_class(name)(**shape if chunks is None else {**shape, "chunks": chunks})

@@ -107,8 +107,8 @@ def _listed(name: str, value: Any, chunks: int) -> list[Array]:
     if not isinstance(value, list | tuple):
         return [_number(name, value)] * chunks
     if len(value) != chunks:
-        raise InputError(f"{name} has {len(value)} entries; a list has one for each of the stages · chunks = {chunks} model "
-                         f"chunks, an array one for each configuration")  # fmt: skip
+        raise InputError(f"{name} has {len(value)} entries; a list has one for each of the stages · chunks = {chunks} "
+                         f"model chunks, an array one for each configuration")  # fmt: skip
     return [_number(name, entry) for entry in value]
 
 

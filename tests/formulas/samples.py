@@ -80,6 +80,19 @@ SAMPLES = {
     },
     # pipeline: one stage, plain, interleaved; few micro-batches
     "pipeline.bubble_fraction": {"stages": [1, 8, 4], "micro_batches": [4, 28, 2], "chunks": [1, 1, 3]},
+    "pipeline.bubble_time": {"stages": [1, 8, 4], "forward": [1.0, 0.5, 2.0], "backward": [2.0, 1.5, 0.0]},
+    "pipeline.zero_bubble_time": {
+        "stages": [1, 8, 4],
+        "forward": [1.0, 0.5, 2.0],
+        "backward": [2.0, 1.5, 2.0],
+        "weight": [1.0, 0.5, 1.5],
+    },
+    "pipeline.dual_pipe_bubble_time": {
+        "stages": [2, 8, 16],
+        "overlapped": [3.0, 2.0, 4.0],
+        "backward": [2.0, 1.5, 2.0],
+        "weight": [1.0, 0.5, 0.5],
+    },
     "pipeline.pipeline_time": {
         "slowest": [1.0, 1.5, 0.25],
         "through": [1.0, 4.0, 1.75],
