@@ -80,7 +80,7 @@ def estimate(  # noqa: PLR0917  # one parameter an option
     devices: Annotated[int, typer.Option(help="How many devices.")] = 8,
     global_batch: Annotated[int, typer.Option(help="Sequences in one optimizer step.")] = 512,
     sequence_length: Annotated[int, typer.Option(help="Tokens of one sequence.")] = 4096,
-    precision: Annotated[str, typer.Option(help="bf16, fp16, tf32 or fp32.")] = "bf16",
+    precision: Annotated[str, typer.Option(help="bf16, fp16, tf32, fp32, fp8, mxfp8 or nvfp4.")] = "bf16",
     recompute: Annotated[str, typer.Option(help="none, selective or full.")] = "none",
     optimizer: Annotated[str, typer.Option(help="adamw.")] = "adamw",
     attention: Annotated[str, typer.Option(help="flash or unfused.")] = "flash",

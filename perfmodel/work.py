@@ -33,6 +33,7 @@ class Matmul(NamedTuple):
     dtype : number format it is computed in; names the peak
     operand_bytes, result_bytes : bytes moved per element of A and B, and of C [B]
     accumulate : C is read, added to and written back (a weight's gradient)
+    quantise_bytes : moved to bring an operand into this format first, in a kernel of its own [B]
     """
 
     name: str
@@ -44,6 +45,7 @@ class Matmul(NamedTuple):
     operand_bytes: Any = 2
     result_bytes: Any = 2
     accumulate: bool = False
+    quantise_bytes: Any = 0
 
 
 class Attention(NamedTuple):
@@ -233,7 +235,7 @@ def memory_bytes(leaf: Leaf) -> Any:
     if isinstance(leaf, Matmul):
         operands = leaf.operand_bytes * leaf.k * (leaf.m + leaf.n)
         result = leaf.result_bytes * leaf.m * leaf.n * (2 if leaf.accumulate else 1)
-        return leaf.batch * (operands + result)
+        return leaf.batch * (operands + result) + leaf.quantise_bytes
     if isinstance(leaf, Attention):
         # q and the result, k and v; the backward pass reads them with the gradient and writes three gradients
         once = leaf.queries * leaf.heads * 2 + leaf.keys * leaf.kv_heads * 2

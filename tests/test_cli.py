@@ -68,7 +68,7 @@ def test_explain_names_formula_inputs_and_source(capsys: pytest.CaptureFixture[s
         (JOB.replace("--tp 8", "--tp 7") + " --devices 448", "does not divide the 64 attention heads"),
         (JOB.replace("--pp 4", "--pp 128") + " --devices 1024 --vpp 1", "needs a layer for every chunk"),
         (JOB + " --precision bf17", "did you mean bf16"),
-        (JOB + " --precision fp8", "not built yet"),
+        (JOB.replace("dgx-h100", "dgx-a100") + " --precision fp8", "no known peak in fp8"),
         (JOB + " --sequence-length -1", "sequence_length"),
         (JOB + " --global-batch 0", "global_batch"),
         (JOB + " --devices 99999999999999999999", "devices"),

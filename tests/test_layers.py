@@ -388,3 +388,21 @@ def test_the_ends_keep_tokens_and_logits():
     assert head.logits_bytes(p) == 16 * 500 * 4
     assert head.saved(p) == 16 * 64 * 2 + 16 * 500 * 4
     assert Projection(inputs=5, outputs=6).saved(p) == 16 * 5 * 2
+
+
+def test_fp8_quantises_what_enters_a_product_and_nothing_else() -> None:
+    """Forward casts and transposes the input, backward the output's gradient; attention and head stay in 16 bits."""
+    p = Pass(1, 64, 64, dtype="fp8", operand_bytes=1)
+    layer = Mlp(hidden=8, inner=32, gated=False)
+    up = next(leaf for leaf in leaves(layer.forward(p)) if leaf.name == "mlp up")
+    assert (up.dtype, up.operand_bytes, up.result_bytes) == ("fp8", 1, 2)
+    assert up.quantise_bytes == 64 * 8 * (2 + 1 + 1)
+    assert memory_bytes(up) == 1 * 8 * (64 + 32) + 2 * 64 * 32 + 64 * 8 * 4
+    dgrad, wgrad = (
+        next(leaf for leaf in leaves(layer.backward(p)) if leaf.name == name)
+        for name in ("mlp up dgrad", "mlp up wgrad")
+    )
+    assert (dgrad.quantise_bytes, wgrad.quantise_bytes) == (64 * 32 * 4, 0)
+    rest = [*leaves(attention().core(p)), *leaves(Head(vocabulary=10, width=8).forward(p))]
+    assert {leaf.dtype for leaf in rest if hasattr(leaf, "dtype")} == {"bf16"}
+    assert all(getattr(leaf, "quantise_bytes", 0) == 0 for leaf in rest)

@@ -47,7 +47,8 @@ class Costs(NamedTuple):
     hardware_flops : of the whole job's step, recomputation counted [FLOP]
     tokens : of the whole job's step [-]
     groups : the ranks of each axis
-    dtype : number format whose peak utilisation is measured against
+    dtype : number format of the linear layers, whose peak utilisation is measured against
+    core_dtype : number format of attention and head
     """
 
     tree: Work
@@ -57,3 +58,4 @@ class Costs(NamedTuple):
     tokens: Any
     groups: dict[str, Group]
     dtype: str
+    core_dtype: str

@@ -28,6 +28,8 @@ def training_pass(work: Training, layout: Parallel) -> Pass:
         cp=layout.cp,
         sequence_parallel=layout.sequence_parallel,
         dtype=formats.dtype,
+        core_dtype=formats.core_dtype,
+        operand_bytes=formats.operand_bytes,
         element_bytes=formats.activation_bytes,
         gradient_bytes=formats.gradient_bytes,
         fused_attention=work.attention == "flash",
@@ -69,6 +71,7 @@ def training_costs(model: Model, work: Training, layout: Parallel) -> Costs:
         tokens=work.global_batch * work.sequence_length,
         groups=groups(layout),
         dtype=p.dtype,
+        core_dtype=p.core_dtype,
     )
 
 

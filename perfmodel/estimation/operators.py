@@ -14,7 +14,7 @@ Seconds = tuple[Any, dict[str, Any]]
 
 
 def matmul_seconds(work: Matmul, m: Machine) -> Seconds:
-    """A matrix product: the four-constant roofline.
+    """A matrix product: the four-constant roofline, after the kernel that quantises its operand where there is one.
 
     Parameters
     ----------
@@ -26,13 +26,15 @@ def matmul_seconds(work: Matmul, m: Machine) -> Seconds:
     seconds, and the same by resource [s]
     """
     rate = m.matmul[work.dtype]
-    compute, memory = flops(work) / rate.flops, memory_bytes(work) / rate.bandwidth
+    quantise = work.quantise_bytes / rate.bandwidth
+    compute = flops(work) / rate.flops
+    memory = memory_bytes(work) / rate.bandwidth - quantise
     if work.accumulate:
         compute = compute / rate.accumulate
     busy, tensor = smooth_parts(a=compute, b=memory, exponent=rate.exponent)
-    return rate.latency + busy, {
+    return rate.latency + quantise + busy, {
         "compute": tensor,
-        "memory_bandwidth": busy - tensor,
+        "memory_bandwidth": quantise + busy - tensor,
         "kernel_latency": rate.latency,
     }
 

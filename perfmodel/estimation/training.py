@@ -35,7 +35,7 @@ def estimate_training(
     the estimate
     """
     costs = training_costs(model, work, layout)
-    rates = machine(cluster, efficiency, (costs.dtype,))
+    rates = machine(cluster, efficiency, (costs.dtype, costs.core_dtype))
     return TrainingEstimate(
         model=model,
         work=work,

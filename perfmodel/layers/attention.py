@@ -23,14 +23,15 @@ QueryKeyNorm = Literal["none", "shared", "per_head", "full"]
 """What a norm on queries and keys has one learned scale for."""
 
 
-def visible_pairs(queries: Any, window: Any, *, causal: bool) -> Any:
+def visible_pairs(queries: Any, window: Any, *, causal: bool, keys: Any = None) -> Any:
     """(query, key) pairs of one sequence that a mask leaves.
 
     Parameters
     ----------
-    queries : tokens of the sequence [-]
+    queries : tokens of the sequence in this pass [-]
     window : a query sees itself and the window - 1 positions before it [-]
     causal : no query sees a later key
+    keys : positions of the sequence, the last of them those of the queries; None is as many as queries [-]
 
     Returns
     -------
@@ -40,11 +41,20 @@ def visible_pairs(queries: Any, window: Any, *, causal: bool) -> Any:
     --------
     >>> visible_pairs(4, 4, causal=True), visible_pairs(4, 2, causal=True), visible_pairs(4, 4, causal=False)
     (10.0, 7.0, 16)
+    >>> visible_pairs(1, 100, causal=True, keys=50), visible_pairs(2, 10, causal=True, keys=50)
+    (50.0, 20.0)
     """
     if not causal:
-        return queries * minimum(queries, window)
-    reach = minimum(queries, window)
-    return reach * (reach + 1) / 2 + maximum(queries - reach, 0) * reach
+        return queries * minimum(queries if keys is None else keys, window)
+    if keys is None:
+        return _visible_before(queries, window)
+    return _visible_before(keys, window) - _visible_before(keys - queries, window)
+
+
+def _visible_before(end: Any, window: Any) -> Any:
+    """Pairs of the first `end` queries of a causal sequence [-]."""
+    reach = minimum(end, window)
+    return reach * (reach + 1) / 2 + maximum(end - reach, 0) * reach
 
 
 class SelfAttention(Layer):
@@ -168,7 +178,8 @@ class SelfAttention(Layer):
 
     def _core(self, p: Pass, *, backward: bool) -> Work:
         window = p.keys if self.window is None else minimum(self.window, p.keys)
-        pairs = visible_pairs(p.queries, window, causal=self.causal) / p.cp
+        keys = None if p.keys is p.queries else p.keys
+        pairs = visible_pairs(p.queries, window, causal=self.causal, keys=keys) / p.cp
         heads = self.heads / p.tp
         kv_heads = self._kv_share(p.tp)
         if p.fused_attention:
@@ -183,7 +194,7 @@ class SelfAttention(Layer):
                 keys=p.keys / p.cp,
                 pairs=pairs / p.cp,
                 backward=backward,
-                dtype=p.dtype,
+                dtype=p.core_dtype,
                 element_bytes=p.element_bytes,
             )
             steps = Serial("core", (Repeat("ring steps", p.cp, kernel), self._merge(p, backward=backward)))
@@ -218,7 +229,7 @@ class SelfAttention(Layer):
         mask = 1 / p.element_bytes if p.dropout else 0
 
         def product(name: str, m: Any, n: Any, k: Any) -> Matmul:
-            return Matmul(name, m, n, k, batch, p.dtype, p.element_bytes, p.element_bytes)
+            return Matmul(name, m, n, k, batch, p.core_dtype, p.element_bytes, p.element_bytes)
 
         if not backward:
             return Serial(
@@ -266,3 +277,12 @@ class SelfAttention(Layer):
             return p.tokens * self.heads / p.tp * 4
         scores = p.sequences * self.heads / p.tp * p.queries / p.cp * p.keys
         return scores * ((2 * p.element_bytes + 1) if p.dropout else p.element_bytes)
+
+    def kv_bytes(self, context: Any, element_bytes: Any) -> Any:
+        """Keys and values of the positions that the window still holds."""
+        held = context if self.window is None else minimum(context, self.window)
+        return held * 2 * self.kv_width * element_bytes
+
+    def kv_bytes_reserved(self, context: Any, element_bytes: Any) -> Any:
+        """Keys and values of every position."""
+        return context * 2 * self.kv_width * element_bytes

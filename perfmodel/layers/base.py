@@ -58,7 +58,9 @@ class Pass(NamedTuple):
     keys : positions that attention may look at [-]
     tp, cp : tensor- and context-parallel degree [-]
     sequence_parallel : norms and residuals are split over the tp ranks (a structure, never an array)
-    dtype : number format of the matrix products
+    dtype : number format of the linear layers' products
+    core_dtype : number format of attention and of the output head
+    operand_bytes : of an element that enters a linear layer's product [B]
     element_bytes : of an activation [B]
     gradient_bytes : of an accumulated weight gradient [B]
     fused_attention : flash kernels; else scores are stored
@@ -74,12 +76,19 @@ class Pass(NamedTuple):
     cp: Any = 1
     sequence_parallel: bool = False
     dtype: str = "bf16"
+    core_dtype: str = "bf16"
+    operand_bytes: Any = 2
     element_bytes: Any = 2
     gradient_bytes: Any = 4
     fused_attention: bool = True
     dropout: bool = False
     overlap_tensor: bool = False
     overlap_context: bool = False
+
+    @property
+    def unquantised(self) -> Pass:
+        """The same pass with linear layers in the format of attention and head."""
+        return self._replace(dtype=self.core_dtype, operand_bytes=self.element_bytes)
 
     @property
     def tokens(self) -> Any:
@@ -136,6 +145,34 @@ class Layer(Spec):
         """Work that recomputing the attention core repeats."""
         return Serial("core", ())
 
+    def spared(self, p: Pass, *, first: bool) -> Work:
+        """Products that backward spares because nobody asks for their gradient, named as their forward operators.
+
+        Parameters
+        ----------
+        p : the pass
+        first : the layer's input is data, which needs no gradient
+        """
+        return Serial("spared", ())
+
+    def kv_bytes(self, context: Any, element_bytes: Any) -> Any:
+        """Keys and values that decoding needs of one sequence [B].
+
+        Parameters
+        ----------
+        context : tokens of the sequence so far [-]
+        element_bytes : of a key or a value [B]
+        """
+        return 0
+
+    def kv_bytes_reserved(self, context: Any, element_bytes: Any) -> Any:
+        """The same where an engine keeps every position, also those that a window has passed [B]."""
+        return self.kv_bytes(context, element_bytes)
+
+    def state_bytes(self, element_bytes: Any) -> Any:
+        """Recurrent state of one sequence, whatever its length [B]."""
+        return 0
+
 
 def linear_forward(name: str, p: Pass, *, tokens: Any, inputs: Any, outputs: Any) -> Matmul:
     """The forward product of a linear layer on this device: [tokens, inputs] · [inputs, outputs].
@@ -150,7 +187,19 @@ def linear_forward(name: str, p: Pass, *, tokens: Any, inputs: Any, outputs: Any
     -------
     the operator
     """
-    return Matmul(name, tokens, outputs, inputs, 1, p.dtype, p.element_bytes, p.element_bytes)
+    quantised = _quantise_bytes(p, tokens * inputs)
+    return Matmul(
+        name, tokens, outputs, inputs, 1, p.dtype, p.operand_bytes, p.element_bytes, quantise_bytes=quantised
+    )
+
+
+def _quantise_bytes(p: Pass, elements: Any) -> Any:
+    """Bytes of the kernel that brings activations into the products' format, as is and transposed [B].
+
+    It reads 16 bits and writes two copies: the forward product needs one, the weight's gradient the other (NVIDIA
+    Transformer Engine, cast-transpose). Quantised weights are kept over the step and not counted.
+    """
+    return elements * (p.element_bytes + 2 * p.operand_bytes) if p.dtype != p.core_dtype else 0
 
 
 def linear_backward(name: str, p: Pass, *, tokens: Any, inputs: Any, outputs: Any) -> tuple[Matmul, Matmul]:
@@ -166,9 +215,20 @@ def linear_backward(name: str, p: Pass, *, tokens: Any, inputs: Any, outputs: An
     -------
     the operators
     """
+    quantised = _quantise_bytes(p, tokens * outputs)
     return (
-        Matmul(name + " dgrad", tokens, inputs, outputs, 1, p.dtype, p.element_bytes, p.element_bytes),
-        Matmul(name + " wgrad", inputs, outputs, tokens, 1, p.dtype, p.element_bytes, p.gradient_bytes, True),
+        Matmul(
+            name + " dgrad",
+            tokens,
+            inputs,
+            outputs,
+            1,
+            p.dtype,
+            p.operand_bytes,
+            p.element_bytes,
+            quantise_bytes=quantised,
+        ),
+        Matmul(name + " wgrad", inputs, outputs, tokens, 1, p.dtype, p.operand_bytes, p.gradient_bytes, True),
     )
 
 

@@ -131,7 +131,7 @@ class Head(Layer):
             "head",
             (
                 *region_entry(p, self.width),
-                linear_forward("head", p, **self._shape(p)),
+                linear_forward("head", p.unquantised, **self._shape(p)),
                 Stream("loss", logits * (p.element_bytes + 3 * 4), "softmax", 3),
                 Collective("tp loss", "all_reduce", 3 * 4 * p.tokens, "tp"),
             ),
@@ -144,7 +144,7 @@ class Head(Layer):
             "head backward",
             (
                 Stream("loss backward", logits * (p.element_bytes + 2 * 4), "softmax"),
-                *linear_backward("head", p, **self._shape(p)),
+                *linear_backward("head", p.unquantised, **self._shape(p)),
                 *region_entry(p, self.width, backward=True),
             ),
         )

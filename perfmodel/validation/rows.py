@@ -141,8 +141,9 @@ def _layout(row: Row) -> Parallel:
 
 def _overlap(software: str) -> tuple[Any, ...]:
     """What the software's recipes run beside compute."""
-    # NeMo's performance recipes set tp_comm_overlap wherever sequence parallelism is on
-    nemo = software.startswith(("NeMo", "Megatron-Bridge"))
+    # NeMo's performance recipes set tp_comm_overlap wherever sequence parallelism is on; so do the MLPerf submissions
+    # of language models, which are NeMo's
+    nemo = software.startswith(("NeMo", "Megatron-Bridge", "MLPerf"))
     return ("tp", "dp", "pp", "cp") if nemo else ("dp", "pp", "cp")
 
 
