@@ -36,7 +36,8 @@ def test_gradients_are_reduced_in_the_format_they_are_kept_in():
 
 def test_formats_name_the_peak_they_are_measured_against():
     assert {name: formats.dtype for name, formats in PRECISIONS.items()} == {
-        "bf16": "bf16", "fp16": "fp16", "tf32": "tf32", "fp32": "fp32", "fp8": "fp8", "mxfp8": "fp8", "nvfp4": "fp4",
+        "bf16": "bf16", "fp16": "fp16", "tf32": "tf32", "fp32": "fp32",
+        "fp8": "fp8", "mxfp8": "fp8", "nvfp4": "fp4",
     }  # fmt: skip
 
 
