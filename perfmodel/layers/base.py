@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import re
 from functools import cached_property
 from typing import Any, Literal, NamedTuple
 
@@ -106,6 +107,11 @@ class Layer(Spec):
 
     All counts are for one device and one pass, split as `Pass` says.
     """
+
+    @property
+    def label(self) -> str:
+        """What tables call it: its kind in lower case."""
+        return re.sub(r"(?<!^)(?=[A-Z])", "_", type(self).__name__).casefold()
 
     def weights(self) -> tuple[Weight, ...]:
         """Every parameter tensor of the layer, whole."""
@@ -280,8 +286,8 @@ def region_exit(p: Pass, hidden: int, *beside: Matmul, backward: bool = False) -
 
 
 def _tensor_messages(p: Pass, hidden: int, kinds: Kinds, beside: tuple[Matmul, ...]) -> tuple[Work, ...]:
-    payload = p.tokens * hidden * p.element_bytes
-    messages = tuple(Collective(name, kind, payload, "tp") for name, kind in kinds)
+    elements = p.tokens * hidden
+    messages = tuple(Collective(name, kind, elements * _message_bytes(p, kind), "tp") for name, kind in kinds)
     if not p.overlap_tensor or not beside:
         return messages
     # pipelined in tp pieces: the first (or last) piece has nothing to hide behind
@@ -296,6 +302,14 @@ def _tensor_messages(p: Pass, hidden: int, kinds: Kinds, beside: tuple[Matmul, .
         )
         for message, product in zip(messages, products, strict=False)
     )
+
+
+def _message_bytes(p: Pass, kind: str) -> Any:
+    """Bytes of an activation on the wire: pipelined gathers carry it quantised, sums stay in 16 bits [B].
+
+    NVIDIA Transformer Engine's user buffers quantise before they gather and gather piece by piece.
+    """
+    return p.operand_bytes if kind == "all_gather" and p.overlap_tensor else p.element_bytes
 
 
 def stream(name: str, p: Pass, *, elements: Any, passes: float, kind: str, launches: float = 1) -> Stream:
