@@ -74,7 +74,7 @@ def bubble_time(*, stages: Number, forward: Number, backward: Number) -> Any:
 def zero_bubble_time(*, stages: Number, forward: Number, backward: Number, weight: Number) -> Any:
     """Idle time of a stage in a step of ZB1P (ZB-H1), interleaved or not, with equal stages.
 
-    .. math:: t_{idle} = (p - 1)\\,\\left(t_F + \\max(t_B - 2\\,t_W,\\; 0)\\right)
+    .. math:: t_{idle} = (p - 1)\\,\\max\\left(t_F + t_B - 2\\,t_W,\\; t_F,\\; t_B - t_W\\right)
 
     Parameters
     ----------
@@ -88,8 +88,8 @@ def zero_bubble_time(*, stages: Number, forward: Number, backward: Number, weigh
 
     Notes
     -----
-    The reference has (p - 1) (t_F + t_B - 2 t_W), for weights that take no longer than the other half of backward;
-    where they do, they fill no more than the wait for it, hence the maximum. Exact for p micro-batches or more.
+    The reference has the first term, for weights that take no longer than forward or the other half of backward; where
+    they do, they fill no more than the wait, hence the others. Exact for p micro-batches or more.
 
     References
     ----------
@@ -100,7 +100,8 @@ def zero_bubble_time(*, stages: Number, forward: Number, backward: Number, weigh
     >>> zero_bubble_time(stages=8, forward=1.0, backward=2.0, weight=1.0)
     7.0
     """
-    return (stages - 1) * (forward + maximum(backward - 2 * weight, 0.0))
+    waiting = maximum(forward, backward - weight)
+    return (stages - 1) * maximum(forward + backward - 2 * weight, waiting)
 
 
 def dual_pipe_bubble_time(*, stages: Number, overlapped: Number, backward: Number, weight: Number) -> Any:
