@@ -135,6 +135,7 @@ def register(kind: type, backend: Backend) -> None:
     Decimal('1.414213562373095048801688724')
     """
     _BACKENDS[kind] = backend
+    _CHOSEN.clear()
 
 
 def _sympy_backend() -> Backend:
@@ -176,8 +177,16 @@ def _backend_of(kind: type) -> Backend:
     return found
 
 
+_CHOSEN: dict[tuple[type, ...], Backend] = {}
+"""The back end for operands of these types; filled as they come."""
+
+
 def _choose(*values: Any) -> Backend:
-    return max((_backend_of(type(value)) for value in values), key=lambda backend: backend.priority)
+    kinds = tuple(map(type, values))
+    found = _CHOSEN.get(kinds)
+    if found is None:
+        found = _CHOSEN[kinds] = max(map(_backend_of, kinds), key=lambda backend: backend.priority)
+    return found
 
 
 def maximum(a: Number, b: Number) -> Any:
