@@ -7,15 +7,16 @@ from collections.abc import Callable, Iterable, Mapping
 from fractions import Fraction
 from functools import cached_property
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal, overload
 
 from pydantic import SerializeAsAny
 
+from perfmodel.counting import AttentionCount, Counting, Logits, Mode, Per, masked
 from perfmodel.errors import Faults, UnsupportedError
 from perfmodel.layers import Layer, Pass, Weight
 from perfmodel.layers.embedding import Embedding, Head
 from perfmodel.specs import Catalogue, SourcedSpec, Spec
-from perfmodel.work import Repeat, Serial, Work, flops, total
+from perfmodel.work import Repeat, Serial, Work
 
 __all__ = ["Block", "Model", "ModelSpec", "models", "register_format"]
 
@@ -50,6 +51,8 @@ class Model(Spec):
     """The repeated part; a pipeline is cut between its layers."""
     exit: tuple[SerializeAsAny[Layer], ...]
     """Layers after the last block: final norm, head, loss."""
+    fixed_length: int | None = None
+    """Positions of every input, where the model fixes them (patches of an image, one of a table row) [-]."""
     sources: tuple[str, ...] = ()
     """Where the dimensions come from."""
 
@@ -148,17 +151,40 @@ class Model(Spec):
         entry, leave = ends
         return Serial(self.name, (*entry, *blocks, *leave))
 
+    @overload
     def flops(
-        self, *, batch: int = 1, sequence_length: int = 2048, mode: str = "forward", causal: bool = True
-    ) -> int:
-        """Exact operations of the matrix products and attention, two a multiply-add.
+        self, *, batch: int = 1, sequence_length: int | None = None, mode: Mode = "forward", cached: int = 0,
+        attention: AttentionCount = "windowed", logits: Logits = "all", per: Literal["model"] = "model",
+    ) -> int: ...  # fmt: skip
+    @overload
+    def flops(
+        self, *, batch: int = 1, sequence_length: int | None = None, mode: Mode = "forward", cached: int = 0,
+        attention: AttentionCount = "windowed", logits: Logits = "all", per: Literal["layer", "operator", "kind"],
+    ) -> dict[str, int]: ...  # fmt: skip
+    def flops(
+        self,
+        *,
+        batch: int = 1,
+        sequence_length: int | None = None,
+        mode: Mode = "forward",
+        cached: int = 0,
+        attention: AttentionCount = "windowed",
+        logits: Logits = "all",
+        per: Per = "model",
+    ) -> int | dict[str, int]:
+        """Exact operations of the matrix products, convolutions and attention, two a multiply-add.
 
         Parameters
         ----------
         batch : sequences [-]
-        sequence_length : tokens each [-]
-        mode : "forward", or "training" (three times forward)
-        causal : credit the causal mask; False counts attention in full, as torch's counter and PaLM do
+        sequence_length : tokens of each in this pass; None is 1 in decode, else what the model fixes, else 2048 [-]
+        mode : "forward"; "training", forward and backward without recomputation; "prefill"; or "decode", one token a
+            sequence against a cache
+        cached : tokens of each that earlier passes left in the cache [-]
+        attention : masks that are credited: "windowed", causal mask and windows; "causal", that mask alone; or
+            "full", none, as torch's counter and PaLM do. Decoding never looks beyond a window: the cache holds no more.
+        logits : positions of a prefill that get logits: "all", as torch computes them, or "last", as engines do
+        per : "model", one number; "layer", "operator" or "kind" of operator, one number for each, by name
 
         Returns
         -------
@@ -166,31 +192,72 @@ class Model(Spec):
 
         Examples
         --------
-        >>> Model.load("llama-3.1-70b").flops(sequence_length=1)
+        >>> model = Model.load("llama-3.1-70b")
+        >>> model.flops(sequence_length=1)
         139006050304
+        >>> model.flops(mode="decode", cached=1024, per="kind")
+        {'matmul': 139003428864, 'attention': 2686976000}
         """
-        times = {"forward": 1, "training": 3}.get(mode)
-        if times is None:
-            raise UnsupportedError(f"mode = {mode!r}: FLOPs are counted for 'forward' or 'training'")
-        one = Fraction(1)  # exact arithmetic: no float ever holds a count
-        p = Pass(Fraction(batch), Fraction(sequence_length), Fraction(sequence_length), one, one)
-        count = total(self.unmasked().forward(p) if not causal else self.forward(p), flops)
-        return int(times * count)
+        return Counting(mode, batch, sequence_length, cached, attention, logits).of(self, per)
 
-    def unmasked(self) -> Model:
-        """The same model with attention over all positions: how the PaLM convention and torch count."""
+    def attending(self, attention: AttentionCount) -> Model:
+        """The same model with no more masks than a way of counting credits.
 
-        def full(layer: Layer) -> Layer:
-            return (
-                layer.model_copy(update={"causal": False, "window": None})
-                if hasattr(layer, "causal")
-                else layer
-            )
+        Parameters
+        ----------
+        attention : "windowed", as it is; "causal", without windows; "full", over all positions (the PaLM convention)
+        """
 
-        blocks = tuple(
-            block.replace(layers=tuple(full(layer) for layer in block.layers)) for block in self.blocks
+        def kept(layers: tuple[Layer, ...]) -> tuple[Layer, ...]:
+            return tuple(masked(layer, attention) for layer in layers)
+
+        blocks = tuple(block.replace(layers=kept(block.layers)) for block in self.blocks)
+        return self.model_copy(update={"entry": kept(self.entry), "blocks": blocks, "exit": kept(self.exit)})
+
+    def kv_bytes(self, *, context: int, dtype_bytes: float = 2, reserved: bool = False) -> float:
+        """Keys and values of one sequence, in all layers.
+
+        Parameters
+        ----------
+        context : tokens of the sequence [-]
+        dtype_bytes : of a key or a value [B]
+        reserved : count every position in every layer, as engines do that keep full pages for windowed layers too;
+            else only those that a window still holds
+
+        Returns
+        -------
+        bytes [B]
+
+        Examples
+        --------
+        >>> gemma = Model.load("gemma-3-1b")
+        >>> gemma.kv_bytes(context=8192), gemma.kv_bytes(context=8192, reserved=True)
+        (45088768, 218103808)
+        """
+        size = Fraction(str(dtype_bytes))
+        found = sum(
+            times * (layer.kv_bytes_reserved(context, size) if reserved else layer.kv_bytes(context, size))
+            for layer, times in self.layers()
         )
-        return self.model_copy(update={"blocks": blocks})
+        return int(found) if found == int(found) else float(found)
+
+    def kv_bytes_per_token(self, dtype_bytes: float = 2) -> float:
+        """Keys and values of one token, in all layers, as long as no window has passed it.
+
+        Parameters
+        ----------
+        dtype_bytes : of a key or a value [B]
+
+        Returns
+        -------
+        bytes a token [B]
+
+        Examples
+        --------
+        >>> Model.load("llama-3.1-70b").kv_bytes_per_token()
+        327680
+        """
+        return self.kv_bytes(context=1, dtype_bytes=dtype_bytes)
 
     @property
     def head(self) -> Head | None:

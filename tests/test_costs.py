@@ -135,7 +135,7 @@ def test_all_devices_together_do_the_hardware_flops(job):
     if job.work.attention == "flash":
         beyond = cores / 2  # the backward kernel computes the scores again, which no convention counts
     else:  # eager kernels compute what the mask drops: forward, twice in backward, once more where recomputed
-        full = float(forward_flops(job.model.unmasked(), job.work, part="cores"))
+        full = float(forward_flops(job.model.attending("full"), job.work, part="cores"))
         beyond = (3 if job.work.recompute == "none" else 4) * (full - cores)
     assert done == pytest.approx(found.hardware_flops + beyond, rel=1e-9)
 

@@ -21,7 +21,7 @@ FLOORS: list[set[str]] = [
     {"specs"},
     {"formulas", "work", "schedules"},
     {"hardware", "efficiency", "layers", "workload"},
-    {"model"},
+    {"counting", "model"},
     {"decoder"},
     {"huggingface", "parallel"},
     {"costs"},

@@ -106,10 +106,12 @@ def test_forward_is_the_closed_form(model, batch, sequence):
     tokens = batch * sequence
     p = exact(batch, sequence)
     expected = 2 * tokens * matrices(model) + scores(model, tokens, sequence)
-    assert total(model.unmasked().forward(p), flops) == expected
-    assert total(model.unmasked().forward(p._replace(fused_attention=False)), flops) == expected
-    assert model.flops(batch=batch, sequence_length=sequence, causal=False) == expected
-    assert model.flops(batch=batch, sequence_length=sequence, causal=False, mode="training") == 3 * expected
+    assert total(model.attending("full").forward(p), flops) == expected
+    assert total(model.attending("full").forward(p._replace(fused_attention=False)), flops) == expected
+    assert model.flops(batch=batch, sequence_length=sequence, attention="full") == expected
+    assert (
+        model.flops(batch=batch, sequence_length=sequence, attention="full", mode="training") == 3 * expected
+    )
 
 
 @given(
@@ -124,7 +126,8 @@ def test_a_mask_credits_the_pairs_it_hides(batch, sequence, window, causal):
         if not causal or (key <= query and (window is None or key > query - window))
     )
     assert visible_pairs(sequence, window or sequence if causal else sequence, causal=causal) == counted
-    masked = model.flops(batch=batch, sequence_length=sequence, causal=causal)
+    attention = "windowed" if causal else "full"
+    masked = model.flops(batch=batch, sequence_length=sequence, attention=attention)
     linear = 2 * batch * sequence * matrices(model)
     assert masked - linear == 4 * batch * counted * 2 * 64  # two layers of width 64
 

@@ -1,6 +1,7 @@
 """Models: parameters by kind, FLOPs equal to torch's counter and to the closed form, names, formats, decoders."""
 
 import json
+import re
 from pathlib import Path
 
 import pytest
@@ -62,25 +63,63 @@ def test_a_block_stands_at_least_once():
 
 # --- FLOPs --------------------------------------------------------------------------------------------------------
 
-DECODERS = [row for row in FLOPS if row["kind"] == "decoder"]
-DECODES = [row for row in FLOPS if row["kind"] == "decode"]
-# Of the rows of kind "decode" only the prefill is compared: Model.flops knows no cache, and the single token against it
-# is the matter of the costs of inference.
+NOT_COMPARABLE = {
+    "mamba-130m": "the tool sees only a part of a scan in plain torch, and not its backward",
+    "mamba2-130m": "the tool sees only a part of a scan in plain torch, and not its backward",
+}
+"""Decoders whose rows of golden/flops.json are not what a count should be, with the reason."""
+NOT_DECODED = {"mamba2-130m", "rwkv-4-169m", "mamba-130m"}
+"""The oracle's harness had no cache for these: their rows have a prefill and no decode."""
+
+
+def flop_rows(kind):
+    known = [row for row in FLOPS if row["kind"] == kind and row["model"] in CONFIGS]
+    return [row for row in known if row["model"] not in NOT_COMPARABLE]
 
 
 @pytest.mark.golden
-@pytest.mark.parametrize("row", DECODERS, ids=lambda row: f"{row['model']}-{row['batch']}x{row['seq']}")
+@pytest.mark.parametrize(
+    "row", flop_rows("decoder"), ids=lambda row: f"{row['model']}-{row['batch']}x{row['seq']}"
+)
 def test_flops_equal_those_of_torch(row):
     model = read(CONFIGS[row["model"]])
-    shape = {"batch": row["batch"], "sequence_length": row["seq"], "causal": False}
+    shape = {"batch": row["batch"], "sequence_length": row["seq"], "attention": "full"}
     assert model.flops(**shape) == row["forward"]
     assert model.flops(**shape, mode="training") == row["forward_backward"]
 
 
 @pytest.mark.golden
-@pytest.mark.parametrize("row", DECODES, ids=lambda row: row["model"])
-def test_flops_of_a_prefill_equal_those_of_torch(row):
-    assert read(CONFIGS[row["model"]]).flops(sequence_length=row["cached"], causal=False) == row["prefill"]
+@pytest.mark.parametrize("row", flop_rows("decode"), ids=lambda row: row["model"])
+def test_flops_of_prefill_and_decode_equal_those_of_torch(row):
+    model = read(CONFIGS[row["model"]])
+    shape = {"batch": row["batch"], "attention": "full"}
+    assert model.flops(**shape, mode="prefill", sequence_length=row["cached"]) == row["prefill"]
+    if row["model"] not in NOT_DECODED:
+        assert model.flops(**shape, mode="decode", cached=row["cached"]) == row["decode"]
+
+
+def test_every_row_of_torch_has_its_place():
+    """Each decoder row is compared or has a reason; the rows of other kinds are those of their layers' tests."""
+    kinds = {"plain", "decoder", "decode", "encoder", "image", "seq2seq", "asr", "clip", "audio"}
+    assert {row["kind"] for row in FLOPS} == kinds
+    assert {row["model"] for row in FLOPS if row["kind"] == "decode" and "decode" not in row} == NOT_DECODED
+
+
+@pytest.mark.golden
+def test_attention_modules_equal_torch():
+    """MultiheadAttention(512, 8) on data, which needs no gradient, and scaled_dot_product_attention alone."""
+    rows = {row["model"]: row for row in FLOPS if row["kind"] == "plain"}
+    module = rows["MultiheadAttention(512,8) b2 s100"]
+    layer = SelfAttention(
+        hidden=512, heads=8, kv_heads=8, head_dim=64, qkv_bias=True, output_bias=True, causal=False
+    )
+    model = Model(name="module", entry=(layer,), blocks=(), exit=())
+    assert model.flops(batch=2, sequence_length=100) == module["forward"]
+    assert model.flops(batch=2, sequence_length=100, mode="training") == module["forward_backward"]
+    assert model.parameters == 4 * (512 * 512 + 512)
+    grouped = SelfAttention(hidden=4096, heads=32, kv_heads=8, head_dim=128)
+    core = Model(name="core", entry=(grouped,), blocks=(), exit=()).flops(attention="full", per="operator")
+    assert core["attention core"] == rows["sdpa causal GQA 32/8 heads, s=2048, meta"]["forward"]
 
 
 @pytest.mark.parametrize("name", BUNDLED)
@@ -90,7 +129,7 @@ def test_flops_follow_the_closed_form(name, batch, length):
     model = Model.load(name)
     heads = sum(layer.heads * layer.head_dim * times for layer, times in attention(model))
     expected = 2 * batch * length * product_weights(model) + 4 * batch * length**2 * heads
-    assert model.flops(batch=batch, sequence_length=length, causal=False) == expected
+    assert model.flops(batch=batch, sequence_length=length, attention="full") == expected
 
 
 def test_the_causal_mask_halves_attention_and_a_window_cuts_it():
@@ -99,8 +138,59 @@ def test_the_causal_mask_halves_attention_and_a_window_cuts_it():
     products = 2 * 100 * product_weights(full)
     assert full.flops(sequence_length=100) - products == 4 * 2 * 64 * (100 * 101 // 2)
     assert cut.flops(sequence_length=100) - products == 4 * 2 * 64 * (8 * 9 // 2 + 92 * 8)
-    assert cut.flops(sequence_length=100, causal=False) == full.flops(sequence_length=100, causal=False)
+    full_pairs = cut.flops(sequence_length=100, attention="full")
+    assert full_pairs == full.flops(sequence_length=100, attention="full") == products + 4 * 2 * 64 * 100**2
+    assert cut.flops(sequence_length=100, attention="causal") == full.flops(sequence_length=100)
     assert cut.flops(sequence_length=8) == full.flops(sequence_length=8)
+
+
+@pytest.mark.parametrize("windows", [(None,), (8,), (8, None)])
+@pytest.mark.parametrize("attention", ["windowed", "causal"])
+def test_a_prompt_costs_the_same_in_one_pass_or_token_by_token(windows, attention):
+    model = decoder(**TINY, windows=windows)
+    whole = model.flops(batch=3, mode="prefill", sequence_length=20, attention=attention)
+    steps = sum(model.flops(batch=3, mode="decode", cached=n, attention=attention) for n in range(20))
+    chunks = [model.flops(batch=3, mode="prefill", sequence_length=5, cached=n, attention=attention)
+              for n in range(0, 20, 5)]  # fmt: skip
+    assert whole == steps == sum(chunks)
+
+
+def test_one_token_looks_no_further_than_its_window():
+    cut, full = decoder(**TINY, windows=(8,)), decoder(**TINY)
+    one = 2 * product_weights(full)
+    assert full.flops(mode="decode", cached=99) == one + 4 * 2 * 64 * 100
+    for attention in ("windowed", "full"):  # the cache holds no more, whatever is credited
+        assert cut.flops(mode="decode", cached=99, attention=attention) == one + 4 * 2 * 64 * 8
+    assert cut.flops(mode="decode", cached=99, attention="causal") == one + 4 * 2 * 64 * 100
+
+
+def test_engines_compute_logits_of_the_last_token_only():
+    model = decoder(**TINY)
+    every, last = (model.flops(mode="prefill", sequence_length=50, logits=which) for which in ("all", "last"))
+    assert every - last == 49 * 2 * 64 * 1000
+    assert every == model.flops(sequence_length=50)
+
+
+@pytest.mark.parametrize("name", BUNDLED)
+@pytest.mark.parametrize("mode", ["forward", "training", "prefill", "decode"])
+def test_parts_add_up(name, mode):
+    model = Model.load(name)
+    question = {"mode": mode} if mode != "decode" else {"mode": mode, "cached": 100}
+    whole = model.flops(**question)
+    for per in ("layer", "operator", "kind"):
+        parts = model.flops(**question, per=per)
+        assert sum(parts.values()) == whole
+        assert all(isinstance(count, int) for count in parts.values())
+
+
+def test_parts_have_names():
+    model = decoder(**TINY)
+    layers = ["entry.embedding", "blocks.0.norm", "blocks.0.self_attention", "blocks.0.residual", "blocks.0.norm.2",
+              "blocks.0.mlp", "blocks.0.residual.2", "exit.norm", "exit.head"]  # fmt: skip
+    assert [*model.flops(per="layer")] == layers
+    assert {*model.flops(per="operator")} == {"qkv", "attention core", "output", "mlp up", "mlp down", "head"}
+    assert model.flops(sequence_length=10, per="layer")["exit.head"] == 2 * 10 * 64 * 1000
+    assert model.flops(sequence_length=10, per="operator")["mlp down"] == 2 * 2 * 10 * 64 * 256
 
 
 def test_flops_are_exact_where_floats_are_not():
@@ -111,11 +201,52 @@ def test_flops_are_exact_where_floats_are_not():
     assert isinstance(one, int)
 
 
-def test_training_is_three_times_forward_and_nothing_else_is_known():
+def test_training_is_three_times_forward():
     model = decoder(**TINY)
     assert model.flops(mode="training") == 3 * model.flops()
-    with pytest.raises(UnsupportedError, match="'backward'"):
-        model.flops(mode="backward")
+
+
+@pytest.mark.parametrize(
+    ("question", "says"),
+    [
+        ({"mode": "backward"}, 'unknown mode "backward"'),
+        ({"mode": "trainin"}, "did you mean training"),
+        ({"attention": "sliding"}, "valid: causal, full, windowed"),
+        ({"per": "head"}, "valid: kind, layer, model, operator"),
+        ({"mode": "prefill", "logits": "first"}, "valid: all, last"),
+        ({"mode": "decode", "sequence_length": 5}, "one token a sequence; the tokens before it are cached"),
+        ({"cached": 5}, "a forward pass has no cache; valid: prefill, decode"),
+        ({"batch": 0, "sequence_length": 1.5}, "2 faults"),
+        ({"batch": True}, "batch = True must be a whole number of at least 1"),
+        ({"mode": "decode", "cached": -1}, "at least 0"),
+    ],
+)
+def test_a_question_that_makes_no_sense_is_refused(question, says):
+    with pytest.raises(InputError, match=re.escape(says)):
+        decoder(**TINY).flops(**question)
+
+
+# --- keys and values ----------------------------------------------------------------------------------------------
+
+
+def test_keys_and_values_of_a_token():
+    model = decoder(**TINY, kv_heads=2)
+    assert model.kv_bytes_per_token() == 2 * 2 * 2 * 16 * 2  # layers, k and v, heads, dimension, bytes
+    assert model.kv_bytes_per_token(dtype_bytes=1) == 2 * 2 * 2 * 16
+    assert model.kv_bytes_per_token(dtype_bytes=0.5) == 2 * 2 * 16
+    assert model.kv_bytes(context=1000) == 1000 * model.kv_bytes_per_token()
+
+
+@pytest.mark.parametrize("context", [1, 7, 8, 9, 100])
+def test_a_window_needs_less_than_engines_reserve(context):
+    model = decoder(**TINY | {"layers": 5}, windows=(8, None))  # three windows, two full layers
+    one = 2 * 4 * 16 * 2
+    assert model.kv_bytes(context=context) == one * (3 * min(context, 8) + 2 * context)
+    assert (
+        model.kv_bytes(context=context, reserved=True)
+        == one * 5 * context
+        == context * model.kv_bytes_per_token()
+    )
 
 
 # --- names and formats --------------------------------------------------------------------------------------------

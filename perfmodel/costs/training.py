@@ -91,7 +91,7 @@ def full_attention_flops(model: Model, work: Training, layout: Parallel) -> Any:
     Chowdhery et al. (2022), arXiv:2204.02311, appendix B
     """
     whole = _whole_step(work, training_pass(work, layout))
-    return 3 * total(model.unmasked().forward(whole), flops)
+    return 3 * total(model.attending("full").forward(whole), flops)
 
 
 def _whole_step(work: Training, p: Pass) -> Pass:

@@ -278,6 +278,10 @@ class SelfAttention(Layer):
         scores = p.sequences * self.heads / p.tp * p.queries / p.cp * p.keys
         return scores * ((2 * p.element_bytes + 1) if p.dropout else p.element_bytes)
 
+    def spared(self, p: Pass, *, first: bool) -> Work:
+        """The gradient of an input that is data."""
+        return linear_forward("qkv", p, **self._qkv_shape(p)) if first else super().spared(p, first=first)
+
     def kv_bytes(self, context: Any, element_bytes: Any) -> Any:
         """Keys and values of the positions that the window still holds."""
         held = context if self.window is None else minimum(context, self.window)
