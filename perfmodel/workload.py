@@ -7,6 +7,7 @@ from typing import Literal, NamedTuple
 from pydantic import Field, field_validator
 
 from perfmodel.errors import unknown
+from perfmodel.layers.kept import Kernels
 from perfmodel.specs import Spec
 
 __all__ = ["OPTIMIZERS", "PRECISIONS", "Optimizer", "Precision", "Training"]
@@ -90,6 +91,9 @@ class Training(Spec):
     """Fused attention kernels, or products and softmax one by one with stored scores."""
     dropout: bool = False
     """Dropout in attention and residuals, with its masks and kernels."""
+    kernels: Kernels = "fused"
+    """Whose kernels decide what is kept for backward: fused (Megatron-LM, Transformer Engine), eager (plain PyTorch) or
+    transformers (Hugging Face). Memory only: times are those of fused kernels."""
     gradient_dtype: Literal["fp32", "bf16", None] = None
     """Gradients accumulated and reduced in this format; None is the recipe's own (32 bits)."""
 

@@ -75,6 +75,14 @@ class _Held(NamedTuple):
     gathered: Any
 
 
+def _saved_once(model: Model, work: Training, p: Pass) -> Any:
+    """What the layers share, such as rotary tables; counted where the model begins."""
+    most: Any = 0
+    for layer in dict.fromkeys(layer for block in model.blocks for layer in block.layers):
+        most = maximum(most, layer.saved_once(p, checkpointed=work.recompute == "full"))
+    return most
+
+
 def _held(model: Model, work: Training, layout: Parallel, p: Pass) -> _Held:
     formats, head = work.formats, model.head
     largest: Any = 0
@@ -87,13 +95,13 @@ def _held(model: Model, work: Training, layout: Parallel, p: Pass) -> _Held:
         body=sum(block.repeat * local_parameters(block.layers, p.tp) for block in model.blocks),
         exit=local_parameters(model.exit, p.tp),
         head_copy=head.vocabulary * head.width / p.tp if head is not None and head.tied else 0,
-        saved_entry=sum(layer.saved(p) for layer in model.entry),
+        saved_entry=sum(layer.saved(p) for layer in model.entry) + _saved_once(model, work, p),
         saved_body=sum(
             block.repeat * block_activations(block, work, p, model.hidden) for block in model.blocks
         ),
         saved_exit=sum(layer.saved(p) for layer in model.exit),
         recomputed=recomputed if work.recompute == "full" else 0,
-        logits=sum(layer.logits_bytes(p) for layer in model.exit if isinstance(layer, Head)),
+        logits=sum(layer.loss_bytes(p) for layer in model.exit if isinstance(layer, Head)),
         gathered=largest * (2 * formats.weight_bytes + formats.reduce_bytes)
         if layout.sharding == "zero3"
         else 0,

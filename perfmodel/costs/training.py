@@ -36,6 +36,7 @@ def training_pass(work: Training, layout: Parallel) -> Pass:
         dropout=work.dropout,
         overlap_tensor="tp" in layout.overlap,
         overlap_context="cp" in layout.overlap,
+        kernels=work.kernels,
     )
 
 

@@ -14,6 +14,7 @@ from perfmodel.layers.base import (
     region_exit,
     stream,
 )
+from perfmodel.layers.kept import norm_bytes
 from perfmodel.ops import maximum, minimum
 from perfmodel.work import Attention, Collective, Matmul, Overlap, Repeat, Serial, Stream, Work
 
@@ -267,16 +268,44 @@ class SelfAttention(Layer):
 
     def saved(self, p: Pass) -> Any:
         """Input, q, k, v and the core's result; eager attention also keeps the scores."""
-        qkv = p.tokens * (self.query_width / p.tp + 2 * self._kv_share(p.tp) * self.head_dim)
-        kept = p.shard_tokens * self.hidden + qkv + p.tokens * self.query_width / p.tp
-        return kept * p.element_bytes + self.saved_core(p)
+        heads, width = p.tokens * self.query_width / p.tp, p.tokens * self._kv_share(p.tp) * self.head_dim
+        shared = p.kernels == "fused" or (p.kernels == "transformers" and p.fused_attention)
+        kept = p.shard_tokens * self.hidden + 2 * heads + 2 * (width if shared else heads)
+        tables = self._tables(p) if p.kernels == "eager" else 0
+        return (kept + tables) * p.element_bytes + self._saved_norms(p) + self.saved_core(p)
+
+    def _tables(self, p: Pass) -> Any:
+        """Elements of cosine and sine, once for queries and once for keys."""
+        return 4 * p.queries / p.cp * self.head_dim if self.rotary else 0
+
+    def _saved_norms(self, p: Pass) -> Any:
+        """What norms on queries and keys keep."""
+        if self.qk_norm == "none":
+            return 0
+        heads = self.heads / p.tp + self._kv_share(p.tp)
+        rows, width = p.tokens * heads, self.head_dim
+        if self.qk_norm == "full":  # statistics over all heads of a token
+            rows, width = 2 * p.tokens, heads * self.head_dim / 2
+        return norm_bytes(p.kernels, "rms", p.element_bytes, width=width, rows=rows)
+
+    def saved_once(self, p: Pass, *, checkpointed: bool) -> Any:
+        """Rotary tables; a checkpoint also holds what layers are called with: mask and position numbers."""
+        if p.kernels != "transformers":
+            return 0
+        mask = 0 if p.fused_attention else p.sequences * p.queries / p.cp * p.keys
+        called = mask * p.element_bytes + p.queries / p.cp * 8
+        return self._tables(p) / 2 * p.element_bytes + (called if checkpointed else 0)
 
     def saved_core(self, p: Pass) -> Any:
         """Softmax result, and with dropout its mask and its dropped copy; fused kernels keep a number a row."""
         if p.fused_attention:
             return p.tokens * self.heads / p.tp * 4
-        scores = p.sequences * self.heads / p.tp * p.queries / p.cp * p.keys
-        return scores * ((2 * p.element_bytes + 1) if p.dropout else p.element_bytes)
+        pairs = p.queries / p.cp * p.keys
+        each = (2 * p.element_bytes + 1) if p.dropout else p.element_bytes
+        if p.kernels == "transformers" and self.rotary and p.element_bytes < 4:
+            each = each + 4  # softmax in 32 bits, then cast; GPT-2 and its kin stay in 16 bits
+        mask = pairs if p.kernels == "eager" and self.causal else 0
+        return p.sequences * self.heads / p.tp * pairs * each + mask
 
     def spared(self, p: Pass, *, first: bool) -> Work:
         """The gradient of an input that is data."""

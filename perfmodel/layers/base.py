@@ -7,6 +7,7 @@ import re
 from functools import cached_property
 from typing import Any, Literal, NamedTuple
 
+from perfmodel.layers.kept import Kernels
 from perfmodel.specs import Spec
 from perfmodel.work import Collective, Matmul, Overlap, Repeat, Serial, Stream, Work
 
@@ -68,6 +69,7 @@ class Pass(NamedTuple):
     dropout : dropout masks are kept
     overlap_tensor : tensor-parallel messages are cut into pieces and run beside the product next to them
     overlap_context : keys and values travel while the ring works on the last ones
+    kernels : whose kernels decide what is kept for backward
     """
 
     sequences: Any
@@ -85,6 +87,7 @@ class Pass(NamedTuple):
     dropout: bool = False
     overlap_tensor: bool = False
     overlap_context: bool = False
+    kernels: Kernels = "fused"
 
     @property
     def unquantised(self) -> Pass:
@@ -142,6 +145,16 @@ class Layer(Spec):
     def saved(self, p: Pass) -> Any:
         """Bytes kept from forward to backward [B]."""
         raise NotImplementedError
+
+    def saved_once(self, p: Pass, *, checkpointed: bool) -> Any:
+        """Bytes kept that all layers of the kind share [B].
+
+        Parameters
+        ----------
+        p : the pass
+        checkpointed : whole layers are recomputed from what they were called with
+        """
+        return 0
 
     def saved_core(self, p: Pass) -> Any:
         """Part of `saved` that recomputing the attention core gives back [B]."""

@@ -14,6 +14,7 @@ from perfmodel.layers.base import (
     region_exit,
     stream,
 )
+from perfmodel.layers.kept import composed
 from perfmodel.work import Collective, Serial, Stream, Work
 
 __all__ = ["Embedding", "Head", "PositionTable", "Projection"]
@@ -70,8 +71,8 @@ class PositionTable(Layer):
         )
 
     def saved(self, p: Pass) -> Any:
-        """Nothing: the gradient does not depend on the input."""
-        return 0
+        """Nothing, as the gradient does not depend on the input; framework code keeps the position numbers."""
+        return p.queries / p.cp * 8 if composed(p.kernels) else 0
 
 
 class Projection(Layer):
@@ -150,9 +151,14 @@ class Head(Layer):
         )
 
     def saved(self, p: Pass) -> Any:
-        """The input, and the 32-bit logits that the loss keeps."""
-        return p.shard_tokens * self.width * p.element_bytes + self.logits_bytes(p)
+        """The input, and the 32-bit logits that the loss keeps; framework code shifts a copy of the labels, too."""
+        labels = p.tokens * 8 if composed(p.kernels) else 0
+        return p.shard_tokens * self.width * p.element_bytes + self.logits_bytes(p) + labels
 
     def logits_bytes(self, p: Pass) -> Any:
         """Logits in 32 bits [B]."""
         return p.tokens * self.vocabulary / p.tp * 4
+
+    def loss_bytes(self, p: Pass) -> Any:
+        """Gradients alive while the loss goes back: of the logits, and in framework code of their soft maximum [B]."""
+        return self.logits_bytes(p) * (2 if composed(p.kernels) else 1)

@@ -14,6 +14,7 @@ from perfmodel.layers.base import (
     region_exit,
     stream,
 )
+from perfmodel.layers.kept import activation_tensors
 from perfmodel.work import Serial, Work
 
 __all__ = ["Mlp"]
@@ -79,5 +80,5 @@ class Mlp(Layer):
 
     def saved(self, p: Pass) -> Any:
         """Input, what the activation needs, and what the down projection needs."""
-        tensors = 3 if self.gated else 2
+        tensors = activation_tensors(p.kernels, self.activation, gated=self.gated)
         return (p.shard_tokens * self.hidden + p.tokens * tensors * self.inner / p.tp) * p.element_bytes

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any, Literal
 
 from perfmodel.layers.base import Layer, Pass, Weight, stream
+from perfmodel.layers.kept import norm_bytes
 from perfmodel.work import Work
 
 __all__ = ["Norm", "Residual"]
@@ -38,8 +39,8 @@ class Norm(Layer):
         )
 
     def saved(self, p: Pass) -> Any:
-        """The input; the statistics are a few bytes a token and left out."""
-        return p.shard_tokens * self.width * p.element_bytes
+        """The input; framework code keeps copies and statistics, too."""
+        return norm_bytes(p.kernels, self.kind, p.element_bytes, width=self.width, rows=p.shard_tokens)
 
 
 class Residual(Layer):

@@ -1,0 +1,85 @@
+"""What kernels leave behind for backward: fused ones their inputs, framework code its copies, tables and masks."""
+
+from __future__ import annotations
+
+from typing import Any, Literal, get_args
+
+__all__ = ["KERNELS", "Kernels", "activation_tensors", "composed", "norm_bytes"]
+
+Kernels = Literal["fused", "eager", "transformers"]
+"""Whose kernels run, as far as memory goes.
+
+fused: norms, rotations and gated activations are one kernel each and keep their input alone, as in Megatron-LM with
+    Transformer Engine (Korthikanti et al. 2022, arXiv:2205.05198, section 4.1); statistics of a few bytes a token are
+    left out.
+eager: plain PyTorch operators, every layer for itself: RMSNorm computes in 32 bits and keeps its input and its result
+    in them, norms keep their statistics, grouped keys and values are repeated to all heads, rotary tables and boolean
+    masks belong to each layer (counted by torch 2.13's saved_tensors_hooks on the CPU, where the statistics of a
+    LayerNorm have the input's format).
+transformers: the modelling code of Hugging Face transformers 5.23: as eager, but RMSNorm's result is cast back before
+    the scale, rotary tables and masks are shared by all layers, fused attention reads grouped keys as they are, and
+    softmax is taken in 32 bits.
+"""
+KERNELS: tuple[str, ...] = get_args(Kernels)
+
+COMPOSED = {"gelu_new": 3, "gelu_fast": 6, "quick_gelu": 1, "relu": -1}
+"""Tensors that an activation keeps beyond its input and its result: more where it is written in several operators, one
+less where the result says enough [-]."""
+
+
+def norm_bytes(kernels: Kernels, kind: str, element_bytes: Any, *, width: Any, rows: Any) -> Any:
+    """Bytes that a norm keeps for backward.
+
+    Parameters
+    ----------
+    kernels : whose
+    kind : layer or rms
+    element_bytes : of an activation [B]
+    width : normalised dimension [-]
+    rows : normalised vectors [-]
+
+    Returns
+    -------
+    bytes kept [B]
+
+    Examples
+    --------
+    >>> [norm_bytes(kernels, "rms", 2, width=1024, rows=1) for kernels in KERNELS]
+    [2048, 8196, 6148]
+    """
+    if kernels == "fused":
+        return rows * width * element_bytes
+    if kind == "layer":
+        return rows * (width + 2) * element_bytes
+    # the 32-bit input, the normalised input, one 32-bit reciprocal root a row
+    normalised = 4 if kernels == "eager" else element_bytes
+    return rows * (width * (4 + normalised) + 4)
+
+
+def composed(kernels: Kernels) -> bool:
+    """Whether pointwise operations are single operators of a framework instead of one kernel."""
+    return kernels != "fused"
+
+
+def activation_tensors(kernels: Kernels, activation: str, *, gated: bool) -> int:
+    """Tensors of the inner width that a feed-forward block keeps, what the down projection reads included.
+
+    Parameters
+    ----------
+    kernels : whose
+    activation : name of the non-linearity, as Hugging Face's configurations spell it
+    gated : a second up-projection is multiplied with the activation
+
+    Returns
+    -------
+    tensors [-]
+
+    Examples
+    --------
+    >>> [activation_tensors(kernels, "silu", gated=True) for kernels in KERNELS]
+    [3, 4, 4]
+    >>> activation_tensors("transformers", "gelu_new", gated=False)
+    5
+    """
+    fused = 3 if gated else 2
+    return fused + (gated + COMPOSED.get(activation, 0) if composed(kernels) else 0)
