@@ -3,7 +3,7 @@
 from fractions import Fraction
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from perfmodel.costs import MEMORY_KINDS, full_attention_flops, training_costs
@@ -21,6 +21,7 @@ DIVIDED = {
     "none": set(), "zero1": {"optimizer"}, "zero2": {"optimizer", "gradients"}, "zero3": set(STATES),
 }  # fmt: skip
 ONE = Parallel(dp=1)
+SOME = settings(max_examples=50)
 
 
 def training(**changes):
@@ -59,6 +60,7 @@ def messages(work, axis):
 # --- operations ---------------------------------------------------------------------------------------------------
 
 
+@SOME
 @given(jobs())
 def test_model_flops_are_three_times_forward(job):
     found = training_costs(job.model, job.work, job.layout)
@@ -99,6 +101,7 @@ def test_conventions_differ_by_half_of_attention():
     assert full - causal == attention * (1 - 33 / 64)
 
 
+@SOME
 @given(jobs())
 def test_model_flops_do_not_depend_on_the_kernels(job):
     """Eager attention computes what the mask drops, but the convention does not count it."""
@@ -120,6 +123,7 @@ def test_recomputation_adds_what_it_repeats(layout):
     assert full.hardware_flops - plain.hardware_flops == forward_flops(model, training(), part="blocks")
 
 
+@SOME
 @given(jobs())
 def test_all_devices_together_do_the_hardware_flops(job):
     """Nothing is lost or done twice between tensor, context, data ranks and stages."""
@@ -154,6 +158,7 @@ def test_mixed_precision_is_18_bytes_a_parameter(gradient_dtype, each):
 
 
 @pytest.mark.parametrize("sharding", list(DIVIDED))
+@SOME
 @given(job=jobs())
 def test_sharding_divides_the_right_states_exactly(sharding, job):
     layout = job.layout.replace(sharding=sharding)

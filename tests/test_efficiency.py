@@ -203,7 +203,7 @@ def test_a_typing_error_is_told():
 
 
 def test_constants_of_a_product_by_hand():
-    """2^34 FLOP at a quarter of 2^34 / 3 FLOP/s are 12 s; 3 · 2^23 bytes at half of 3 · 2^21 B/s 8 s; a ridge of two."""
+    """2^34 FLOP at a quarter of 2^34 / 3 FLOP/s are 12 s, 3 · 2^23 bytes at half of 3 · 2^21 B/s 8 s; ridge of two."""
     on = cluster(1)
     on = on.replace(device=on.device.replace(peak={"bf16": 2.0**34 / 3}, memory__bandwidth=3.0 * 2**21))
     fits = ideal(

@@ -445,6 +445,21 @@ def test_closed_forms_evaluate_to_the_estimate(structure, recompute, degrees):
         assert chosen == one_memory.stage
 
 
+def test_the_micro_batch_may_be_a_symbol():
+    model, on, fits = gpt(layers=12, heads=8), cluster(64), Efficiency.load("universal")
+    row, place = (2, 2, 1, 1, 4, 1, 48, 512), FIELDS.index("micro_batch")
+    symbol = sympy.Symbol("micro_batch", positive=True)
+
+    def with_(value):
+        return (*row[:place], value, *row[place + 1 :])
+
+    seconds = answers(model, *described(with_(symbol), check=False), on, fits)[1].seconds
+    closed = sympy.lambdify(symbol, seconds, "math", cse=True)
+    for value in (1, 2, 6):
+        one = answers(model, *described(with_(value)), on, fits)[1].seconds
+        assert closed(float(value)) == pytest.approx(one, rel=1e-12)
+
+
 def test_rates_of_the_machine_may_be_symbols():
     """What the step costs in terms of the machine: what elasticities are taken of."""
     model, work, layout = (

