@@ -15,6 +15,10 @@ from typing import Any
 
 import perfmodel as pm
 from perfmodel.validation import Report
+from perfmodel.validation.scores import read_rows
+
+sys.path.insert(0, str(Path(__file__).resolve().parent))
+from ablation import table
 
 ROOT = Path(__file__).resolve().parent.parent
 GOLDEN = ROOT / "tests" / "golden" / "measurements"
@@ -83,7 +87,10 @@ def blocks() -> dict[str, str]:
     """Every generated block by name."""
     training = pm.validate([GOLDEN / "training.jsonl"])
     eight = pm.validate([GOLDEN / "megatron-2205.05198.jsonl"])
-    return {"answer": answer(), "megatron": megatron(eight), **accuracy(training)}
+    ablation = table(
+        [*read_rows(GOLDEN / "training.jsonl"), *read_rows(GOLDEN / "megatron-2205.05198.jsonl")]
+    )
+    return {"answer": answer(), "megatron": megatron(eight), "ablation": ablation, **accuracy(training)}
 
 
 def filled(page: str, content: dict[str, str]) -> str:
