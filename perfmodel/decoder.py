@@ -1,12 +1,13 @@
-"""A dense decoder from a flat description: what most model families are, said in one call."""
+"""A decoder from a flat description: what most model families are, said in one call."""
 
 from __future__ import annotations
 
 import math
 from collections.abc import Iterator, Mapping
+from functools import cached_property
 from typing import Annotated, Any, Literal, NamedTuple, Self
 
-from pydantic import Field, model_validator
+from pydantic import Field, SerializeAsAny, model_validator
 
 from perfmodel.errors import Faults
 from perfmodel.layers import (
@@ -26,8 +27,8 @@ from perfmodel.specs import Spec
 
 __all__ = ["LARGEST", "Decoder", "Depth", "HeadCounts", "Size", "decoder"]
 
-Arrangement = Literal["pre", "post", "sandwich", "parallel"]
-"""Where the norms stand."""
+Arrangement = Literal["pre", "post", "sandwich", "parallel", "single"]
+"""Where the norms stand; "single" has one sub-layer a layer, behind one norm."""
 LARGEST = 10_000_000
 """More than any model has of anything, and less than many a slip of the keyboard [-]."""
 Size = Annotated[int, Field(ge=1, le=LARGEST)]
@@ -83,8 +84,21 @@ def _divisors(number: int, *, near: int, listed: int = 12) -> str:
     return f"valid: {shown}; nearest: {valid[0]}"
 
 
+Parts = Annotated[tuple[SerializeAsAny[Layer] | None, ...], Field(min_length=1)]
+"""Layers that stand in the place of others; None leaves the place as it is."""
+
+
 class Decoder(Spec):
-    """Dimensions and variants of a dense decoder-only transformer."""
+    """Dimensions and variants of a decoder-only model: a dense transformer, unless other layers are put in its places.
+
+    Examples
+    --------
+    >>> from perfmodel.layers import MixtureOfExperts
+    >>> experts = MixtureOfExperts(hidden=64, inner=128, experts=8, top_k=2)
+    >>> sparse = decoder(layers=4, hidden=64, heads=4, inner=256, vocabulary=1000, feeds=(None, experts))
+    >>> sparse.parameters, sparse.active_parameters
+    (686656, 391744)
+    """
 
     name: str = "decoder"
     """What reports call the model."""
@@ -94,10 +108,10 @@ class Decoder(Spec):
     """Attention and feed-forward pairs [-]."""
     hidden: Size
     """Model width [-]."""
-    heads: Size
-    """Query heads [-]."""
-    inner: Size
-    """Feed-forward width [-]."""
+    heads: Size | None = None
+    """Query heads; needed by every layer with attention [-]."""
+    inner: Size | None = None
+    """Feed-forward width; needed by every layer with a dense feed-forward [-]."""
     vocabulary: Size
     """Tokens known [-]."""
     kv_heads: Size | None = None
@@ -144,12 +158,21 @@ class Decoder(Spec):
     """Width of the token table where it differs from the model's; projections join them [-]."""
     windows: Annotated[tuple[Size | None, ...], Field(min_length=1)] = (None,)
     """Attention windows of successive layers, repeated over the depth; None is full attention [-]."""
+    mixers: Parts = (None,)
+    """What stands in attention's place in successive layers, repeated over the depth; None is the attention above."""
+    feeds: Parts = (None,)
+    """The same for the feed-forward; None is the dense one above."""
 
     @model_validator(mode="after")
     def _heads_share_the_width(self) -> Self:
         faults = Faults(f"decoder {self.name!r}")
-        for fault in HeadCounts(self.hidden, self.heads, self.kv_heads, self.head_dim).faults():
-            faults.add(fault)
+        if self.heads is not None:
+            for fault in HeadCounts(self.hidden, self.heads, self.kv_heads, self.head_dim).faults():
+                faults.add(fault)
+        elif None in self.mixers:
+            faults.add("heads is missing: Query heads [-]")
+        if self.inner is None and None in self.feeds and self.arrangement != "single":
+            faults.add("inner is missing: Feed-forward width [-]")
         faults.raise_if_any()
         return self
 
@@ -170,46 +193,77 @@ class Decoder(Spec):
         return Model(name=self.name, family=self.family, blocks=self._blocks(), **ends)
 
     def _blocks(self) -> tuple[Block, ...]:
-        counts = dict.fromkeys(self.windows, 0)
-        rounds, rest = divmod(self.layers, len(self.windows))
-        for place, window in enumerate(self.windows):
-            counts[window] += rounds + (place < rest)
-        return tuple(Block(layers=self._block(window), repeat=n) for window, n in counts.items() if n)
+        counts: dict[tuple[Layer, Layer | None], int] = {}
+        for place in range(self.layers):
+            kind = self._mixer(place), self._feed(place)
+            counts[kind] = counts.get(kind, 0) + 1
+        return tuple(Block(layers=self._block(*kind), repeat=n) for kind, n in counts.items())
 
-    def _block(self, window: int | None) -> tuple[Layer, ...]:
-        norm, attention, mlp = self._norm(), self._attention(window), self._mlp()
-        add = Residual(width=self.hidden)
+    def _mixer(self, place: int) -> Layer:
+        given = self.mixers[place % len(self.mixers)]
+        return self.attention(window=self.windows[place % len(self.windows)]) if given is None else given
+
+    def _feed(self, place: int) -> Layer | None:
+        if self.arrangement == "single":
+            return None
+        return self.feeds[place % len(self.feeds)] or self._mlp
+
+    def _block(self, mixer: Layer, feed: Layer | None) -> tuple[Layer, ...]:
+        norm, add = self._norm(), Residual(width=self.hidden)
+        if feed is None:
+            return (norm, mixer, add)
         match self.arrangement:
-            case "pre":
-                return (norm, attention, add, norm, mlp, add)
             case "post":
-                return (attention, norm, add, mlp, norm, add)
+                return (mixer, norm, add, feed, norm, add)
             case "sandwich":
-                return (norm, attention, norm, add, norm, mlp, norm, add)
+                return (norm, mixer, norm, add, norm, feed, norm, add)
             case "parallel":
-                return (*[norm] * self.parallel_norms, attention, mlp, Residual(width=self.hidden, inputs=3))
+                return (*[norm] * self.parallel_norms, mixer, feed, Residual(width=self.hidden, inputs=3))
+            case _:
+                return (norm, mixer, add, norm, feed, add)
 
     def _norm(self) -> Norm:
         return Norm(width=self.hidden, kind=self.norm, weight=self.norm_weight, bias=self.norm_bias)
 
-    def _attention(self, window: int | None) -> SelfAttention:
-        return SelfAttention(
-            hidden=self.hidden,
-            heads=self.heads,
-            kv_heads=self.kv_heads or self.heads,
-            head_dim=self.head_dim or self.hidden // self.heads,
-            qkv_bias=self.qkv_bias,
-            output_bias=self.output_bias,
-            rotary=self.rotary,
-            qk_norm=self.qk_norm,
-            qk_norm_bias=self.qk_norm_bias,
-            window=window,
-        )
+    @cached_property
+    def _attended(self) -> dict[int | None, SelfAttention]:
+        return {}
 
+    def attention(self, window: int | None = None, **changes: Any) -> SelfAttention:
+        """The attention that the fields describe.
+
+        Parameters
+        ----------
+        window : positions that a query sees; None is all [-]
+        **changes : other fields of `SelfAttention`
+
+        Returns
+        -------
+        the layer
+        """
+        if changes:
+            return self.attention(window).replace(**changes)
+        if window not in self._attended:
+            heads = self.heads or 1
+            self._attended[window] = SelfAttention(
+                hidden=self.hidden,
+                heads=heads,
+                kv_heads=self.kv_heads or heads,
+                head_dim=self.head_dim or self.hidden // heads,
+                qkv_bias=self.qkv_bias,
+                output_bias=self.output_bias,
+                rotary=self.rotary,
+                qk_norm=self.qk_norm,
+                qk_norm_bias=self.qk_norm_bias,
+                window=window,
+            )
+        return self._attended[window]
+
+    @cached_property
     def _mlp(self) -> Mlp:
         return Mlp(
             hidden=self.hidden,
-            inner=self.inner,
+            inner=self.inner or 1,
             gated=self.gated,
             bias=self.mlp_bias,
             activation=self.activation,

@@ -131,8 +131,40 @@ class Model(Spec):
 
     @property
     def active_parameters(self) -> int:
-        """Parameters that one token uses; all of them in a dense model [-]."""
-        return self.parameters
+        """Parameters that one token uses: of routed experts its top_k, of all else everything [-].
+
+        Authors print one of three numbers. This one holds the whole token table and the head; `active` leaves out
+        either: `active(embedding=False)` is what most model cards mean, `active(embedding=False, head=False)` is
+        "non-embedding". A tied head is the token table, and goes with it.
+        """
+        return self.active()
+
+    def active(self, *, embedding: bool = True, head: bool = True) -> int:
+        """Parameters that one token uses, with or without the ends of the model.
+
+        Parameters
+        ----------
+        embedding : count the token table
+        head : count the output projection, where it has a matrix of its own
+
+        Returns
+        -------
+        parameters [-]
+
+        Examples
+        --------
+        >>> mixtral = Model.load("mixtral-8x7b")
+        >>> mixtral.active_parameters, mixtral.active(embedding=False), mixtral.active(embedding=False, head=False)
+        (12879925248, 12748853248, 12617781248)
+        """
+        left_out = {kind for kind, wanted in (("embedding", embedding), ("head", head)) if not wanted}
+        counted = (pair for pair in self.weights() if pair[0].kind not in left_out)
+        return int(sum(weight.size * weight.active * times for weight, times in counted))
+
+    @property
+    def routed_parameters(self) -> int:
+        """Parameters of all routed experts together; 0 in a dense model [-]."""
+        return sum(weight.size * times for weight, times in self.weights() if weight.split == "ep")
 
     def parameters_by_kind(self) -> dict[str, int]:
         """Parameters by kind of tensor: matrix, norm, bias, embedding, position, head [-]."""

@@ -145,6 +145,7 @@ def groups(layout: Parallel) -> dict[str, Group]:
         placed[axis] = Group(ranks, stride)
         stride = stride * ranks
     placed["data"] = Group(placed["cp"].ranks * placed["dp"].ranks, placed["cp"].stride)
+    placed["ep"] = Group(1, placed["dp"].stride)
     return placed
 
 

@@ -2,6 +2,7 @@
 
 import json
 import re
+from fractions import Fraction
 from pathlib import Path
 
 import pytest
@@ -9,8 +10,9 @@ import pytest
 from perfmodel.decoder import Decoder, HeadCounts, decoder
 from perfmodel.errors import InputError, SpecError, UnknownNameError, UnsupportedError
 from perfmodel.huggingface import read
-from perfmodel.layers import Head, Mlp, Norm, Residual, SelfAttention
+from perfmodel.layers import Head, Mlp, Norm, Pass, Residual, SelfAttention
 from perfmodel.model import Block, Model, ModelSpec, models, register_format
+from perfmodel.work import flops
 
 FOLDER = Path(__file__).parent / "golden"
 FLOPS = json.loads((FOLDER / "flops.json").read_text(encoding="utf-8"))["rows"]
@@ -26,8 +28,22 @@ def attention(model):
 
 def product_weights(model):
     """Weights that a token is multiplied with; a tied head is multiplied too."""
-    kinds = model.parameters_by_kind()
-    return kinds["matrix"] + model.vocabulary * model.head.width
+    used = sum(
+        weight.size * weight.active * times for weight, times in model.weights() if weight.kind == "matrix"
+    )
+    return used + model.vocabulary * model.head.width
+
+
+def pair_width(model):
+    """Width of all products of a (query, key) pair, halved: heads times their size, where values have it, too."""
+    return sum(layer.pair_width * times for layer, times in model.layers() if hasattr(layer, "pair_width"))
+
+
+def scans(model, batch, length):
+    """Products within and between the chunks of a scan, where a model has one."""
+    p = Pass(*map(Fraction, (batch, length, length, 1, 1)))
+    layers = [(layer, times) for layer, times in model.layers() if hasattr(layer, "chunk_products")]
+    return sum(times * flops(product) for layer, times in layers for product in layer.chunk_products(p))
 
 
 # --- parameters ---------------------------------------------------------------------------------------------------
@@ -37,8 +53,10 @@ def product_weights(model):
 def test_parameters_are_the_sum_of_their_kinds(name):
     model = Model.load(name)
     kinds = model.parameters_by_kind()
-    assert sum(kinds.values()) == model.parameters == model.active_parameters
-    assert {*kinds} <= {"matrix", "norm", "bias", "embedding", "position", "head"}
+    assert sum(kinds.values()) == model.parameters
+    assert model.active_parameters <= model.parameters
+    assert (model.active_parameters < model.parameters) == bool(model.routed_parameters)
+    assert {*kinds} <= {"matrix", "norm", "bias", "embedding", "position", "head", "channel"}
     assert model.check() is model
 
 
@@ -125,10 +143,10 @@ def test_attention_modules_equal_torch():
 @pytest.mark.parametrize("name", BUNDLED)
 @pytest.mark.parametrize(("batch", "length"), [(1, 1), (3, 2048)])
 def test_flops_follow_the_closed_form(name, batch, length):
-    """Forward = 2·B·S·W + 4·B·S²·layers·heads·head_dim, W the weights of the matrix products."""
+    """Forward = 2·B·S·W + 4·B·S²·layers·heads·head_dim, W the weights of the matrix products that a token uses."""
     model = Model.load(name)
-    heads = sum(layer.heads * layer.head_dim * times for layer, times in attention(model))
-    expected = 2 * batch * length * product_weights(model) + 4 * batch * length**2 * heads
+    expected = 2 * batch * length * product_weights(model) + 4 * batch * length**2 * pair_width(model)
+    expected += scans(model, batch, length)
     assert model.flops(batch=batch, sequence_length=length, attention="full") == expected
 
 

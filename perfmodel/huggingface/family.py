@@ -12,6 +12,7 @@ from typing import Any, ClassVar
 from pydantic import ConfigDict, model_validator
 
 from perfmodel.decoder import LARGEST, Decoder, Depth, HeadCounts, Size
+from perfmodel.huggingface.unbuilt import LAYER_KINDS
 from perfmodel.specs import Spec
 
 __all__ = ["CLASSIC", "Dimensions", "Family", "Shape"]
@@ -24,6 +25,8 @@ class Family(Spec):
 
     aliases: ClassVar[Mapping[str, str]] = {}
     """Other spellings of a key that the family accepts, each with the key."""
+    layer_kinds: ClassVar[tuple[str, ...]] = LAYER_KINDS
+    """Kinds of layers that `layer_types` may name."""
     head_keys: ClassVar[tuple[str, str, str, str]]
     """What the family calls width, heads, key-value heads and size of a head; "" where it has no such key."""
 

@@ -80,7 +80,7 @@ def _guess(keys: Mapping[str, Any]) -> str:
 
 
 def _decoder(cls: type[Family], keys: Mapping[str, Any], place: str) -> Decoder:
-    unsupported = list(unbuilt.features(keys))
+    unsupported = list(unbuilt.features(keys, cls))
     faults = Faults(place)
     faults.found += [*unsupported, *cls.contradictions(keys)]
     try:

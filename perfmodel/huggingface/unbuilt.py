@@ -4,13 +4,15 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator, Mapping
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-__all__ = ["MODEL_TYPES", "features"]
+if TYPE_CHECKING:
+    from perfmodel.huggingface.family import Family
+
+__all__ = ["LAYER_KINDS", "MODEL_TYPES", "features"]
 
 _GROUPS = {
-    "mixture-of-experts layers": "mixtral qwen2_moe qwen3_moe deepseek_v2 deepseek_v3 gpt_oss phimoe olmoe granitemoe "
-    "glm4_moe minimax_m2 dbrx llama4 llama4_text jetmoe",
+    "mixture-of-experts layers": "deepseek_v2 deepseek_v3 llama4 llama4_text jetmoe",
     "state-space and recurrent layers": "mamba mamba2 falcon_mamba jamba bamba zamba zamba2 rwkv recurrent_gemma "
     "granitemoehybrid nemotron_h falcon_h1 qwen3_next",
     "encoders": "bert roberta xlm-roberta distilbert albert mpnet modernbert deberta deberta-v2 electra",
@@ -21,34 +23,38 @@ MODEL_TYPES = {name: what for what, names in _GROUPS.items() for name in names.s
 """Well-known architectures that cannot be read yet, with what they would need."""
 
 _EXPERTS = ("num_experts", "num_local_experts", "n_routed_experts", "moe_num_experts", "num_experts_per_tok")
-_LAYER_TYPES = ("full_attention", "sliding_attention")
+LAYER_KINDS = ("full_attention", "sliding_attention")
+"""Kinds of layers that `layer_types` may name in a dense decoder."""
 _FLAGS = {"add_cross_attention": "cross-attention", "is_encoder_decoder": "an encoder beside the decoder"}
 _WITH_HEAD = re.compile(r".*(ForCausalLM|LMHeadModel|ForConditionalGeneration)")
 
 
-def features(keys: Mapping[str, Any]) -> Iterator[str]:
+def features(keys: Mapping[str, Any], cls: type[Family] | None = None) -> Iterator[str]:
     """One sentence for each thing that a config.json asks for and that is not built.
 
     Parameters
     ----------
-    keys : of the config.json of a dense decoder
+    keys : of the config.json
+    cls : the family that reads it, which knows more than a dense decoder; none knows no more
 
     Examples
     --------
     >>> print(*features({"model_type": "llama", "num_local_experts": 8}))
     num_local_experts = 8: mixture-of-experts layers are not built yet
     """
+    known = {*cls.model_fields, *cls.aliases} if cls else set()
     for key in _EXPERTS:
-        if keys.get(key) not in (None, False, 0, 1):
+        if key not in known and keys.get(key) not in (None, False, 0, 1):
             yield f"{key} = {keys[key]!r}: mixture-of-experts layers are not built yet"
-    if keys.get("kv_lora_rank") is not None:
+    if "kv_lora_rank" not in known and keys.get("kv_lora_rank") is not None:
         yield f"kv_lora_rank = {keys['kv_lora_rank']!r}: latent attention is not built yet"
     for key, what in _FLAGS.items():
         if keys.get(key):
             yield f"{key} = {keys[key]!r}: {what} is not built yet"
-    strange = sorted(set(_names(keys.get("layer_types"))) - {*_LAYER_TYPES})
+    built = cls.layer_kinds if cls else LAYER_KINDS
+    strange = sorted(set(_names(keys.get("layer_types"))) - {*built})
     if strange:
-        yield f"layer_types: {', '.join(strange)} is not built yet; built: {', '.join(_LAYER_TYPES)}"
+        yield f"layer_types: {', '.join(strange)} is not built yet; built: {', '.join(built)}"
     headless = [name for name in _names(keys.get("architectures")) if not _WITH_HEAD.fullmatch(name)]
     if headless:
         remedy = "without this key the model is read with one"

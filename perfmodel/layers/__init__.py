@@ -4,9 +4,10 @@ from perfmodel.layers.attention import SelfAttention
 from perfmodel.layers.base import Layer, Pass, Weight
 from perfmodel.layers.embedding import Embedding, Head, PositionTable, Projection
 from perfmodel.layers.mlp import Mlp
+from perfmodel.layers.moe import MixtureOfExperts
 from perfmodel.layers.norm import Norm, Residual
 
 __all__ = [
-    "Embedding", "Head", "Layer", "Mlp", "Norm", "Pass", "PositionTable", "Projection", "Residual", "SelfAttention",
-    "Weight",
+    "Embedding", "Head", "Layer", "MixtureOfExperts", "Mlp", "Norm", "Pass", "PositionTable", "Projection", "Residual",
+    "SelfAttention", "Weight",
 ]  # fmt: skip

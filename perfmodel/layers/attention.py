@@ -1,4 +1,4 @@
-"""Softmax attention: multi-head, multi-query and grouped-query, over the whole context or a window."""
+"""Softmax attention: multi-head, multi-query and grouped-query, over the whole context, a window or a chunk."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from perfmodel.layers.base import (
     stream,
 )
 from perfmodel.layers.kept import norm_bytes
-from perfmodel.ops import maximum, minimum
+from perfmodel.ops import floor, maximum, minimum
 from perfmodel.work import Attention, Collective, Matmul, Overlap, Repeat, Serial, Stream, Work
 
 __all__ = ["QueryKeyNorm", "SelfAttention", "visible_pairs"]
@@ -24,7 +24,9 @@ QueryKeyNorm = Literal["none", "shared", "per_head", "full"]
 """What a norm on queries and keys has one learned scale for."""
 
 
-def visible_pairs(queries: Any, window: Any, *, causal: bool, keys: Any = None) -> Any:
+def visible_pairs(
+    queries: Any, window: Any, *, causal: bool, keys: Any = None, chunk: int | None = None
+) -> Any:
     """(query, key) pairs of one sequence that a mask leaves.
 
     Parameters
@@ -33,6 +35,7 @@ def visible_pairs(queries: Any, window: Any, *, causal: bool, keys: Any = None) 
     window : a query sees itself and the window - 1 positions before it [-]
     causal : no query sees a later key
     keys : positions of the sequence, the last of them those of the queries; None is as many as queries [-]
+    chunk : the sequence is cut into pieces of so many positions, and no query sees another piece; None does not [-]
 
     Returns
     -------
@@ -44,16 +47,22 @@ def visible_pairs(queries: Any, window: Any, *, causal: bool, keys: Any = None) 
     (10.0, 7.0, 16)
     >>> visible_pairs(1, 100, causal=True, keys=50), visible_pairs(2, 10, causal=True, keys=50)
     (50.0, 20.0)
+    >>> visible_pairs(5, 5, causal=True, chunk=2)
+    7.0
     """
     if not causal:
         return queries * minimum(queries if keys is None else keys, window)
     if keys is None:
-        return _visible_before(queries, window)
-    return _visible_before(keys, window) - _visible_before(keys - queries, window)
+        return _visible_before(queries, window, chunk)
+    return _visible_before(keys, window, chunk) - _visible_before(keys - queries, window, chunk)
 
 
-def _visible_before(end: Any, window: Any) -> Any:
+def _visible_before(end: Any, window: Any, chunk: int | None) -> Any:
     """Pairs of the first `end` queries of a causal sequence [-]."""
+    if chunk is not None:
+        whole = floor(end / chunk)
+        rest = end - whole * chunk
+        return whole * chunk * (chunk + 1) / 2 + rest * (rest + 1) / 2
     reach = minimum(end, window)
     return reach * (reach + 1) / 2 + maximum(end - reach, 0) * reach
 
@@ -83,6 +92,12 @@ class SelfAttention(Layer):
     """Sliding window [-]; None attends to all earlier positions."""
     causal: bool = True
     """Later positions are masked."""
+    chunk: int | None = None
+    """Positions of a chunk; a query sees no other chunk than its own; None attends across [-]."""
+    sinks: bool = False
+    """Each head has a learned logit that takes part in the softmax and has no value."""
+    output_gate: bool = False
+    """A gate of the width of all queries, projected beside them, scales the result."""
 
     @property
     def query_width(self) -> int:
@@ -90,18 +105,30 @@ class SelfAttention(Layer):
         return self.heads * self.head_dim
 
     @property
+    def pair_width(self) -> int:
+        """Multiply-adds of one (query, key) pair, half of them for the score and half for the value [-]."""
+        return self.query_width
+
+    @property
     def kv_width(self) -> int:
         """Width of all keys, or of all values [-]."""
         return self.kv_heads * self.head_dim
 
+    @property
+    def _projected(self) -> int:
+        """Width of the queries with their gate [-]."""
+        return self.query_width * (2 if self.output_gate else 1)
+
     def weights(self) -> tuple[Weight, ...]:
         """Fused or separate projections count the same."""
-        qkv, out = self.query_width + 2 * self.kv_width, self.query_width
+        qkv, out = self._projected + 2 * self.kv_width, self.query_width
         named = [Weight("qkv", (self.hidden, qkv)), Weight("output", (out, self.hidden))]
         if self.qkv_bias:
             named.append(Weight("qkv bias", (qkv,), "bias"))
         if self.output_bias:
             named.append(Weight("output bias", (self.hidden,), "bias", None))
+        if self.sinks:
+            named.append(Weight("sinks", (self.heads,), "channel"))
         return (
             *named,
             *self._norm_weights("query norm", self.heads),
@@ -127,14 +154,14 @@ class SelfAttention(Layer):
         """Key-value heads of one rank: with more ranks than heads, each keeps a whole one [-]."""
         return maximum(self.kv_heads / tp, 1)
 
-    def local_parameters(self, tp: Any) -> Any:
+    def local_parameters(self, tp: Any, ep: Any = 1) -> Any:
         """Parameters on one tensor-parallel rank, copied key-value heads included [-]."""
         copied = self._kv_share(tp) - self.kv_heads / tp
-        return super().local_parameters(tp) + copied * 2 * self.head_dim * (self.hidden + self.qkv_bias)
+        return super().local_parameters(tp, ep) + copied * 2 * self.head_dim * (self.hidden + self.qkv_bias)
 
     def _qkv_shape(self, p: Pass) -> dict[str, Any]:
         kv = self._kv_share(p.tp) * self.head_dim
-        return {"tokens": p.tokens, "inputs": self.hidden, "outputs": self.query_width / p.tp + 2 * kv}
+        return {"tokens": p.tokens, "inputs": self.hidden, "outputs": self._projected / p.tp + 2 * kv}
 
     def _output_shape(self, p: Pass) -> dict[str, Any]:
         return {"tokens": p.tokens, "inputs": self.query_width / p.tp, "outputs": self.hidden}
@@ -154,7 +181,17 @@ class SelfAttention(Layer):
         if self.rotary:
             between.append(stream("rotary", p, elements=self._rotated(p), passes=2, kind="rotary"))
         entry, leave = region_entry(p, self.hidden, qkv), region_exit(p, self.hidden, output)
-        return Serial("attention", (*entry, qkv, *between, self.core(p), output, *leave))
+        gate = self._gate("output gate", p, passes=3)
+        return Serial("attention", (*entry, qkv, *between, self.core(p), *gate, output, *leave))
+
+    def _gate(self, name: str, p: Pass, *, passes: int) -> tuple[Work, ...]:
+        """The kernel that scales the result, where there is a gate."""
+        elements = p.tokens * self.query_width / p.tp
+        return (
+            (stream(name, p, elements=elements, passes=passes, kind="activation"),)
+            if self.output_gate
+            else ()
+        )
 
     def backward(self, p: Pass) -> Work:
         """The mirror of forward; each linear layer has two products."""
@@ -169,9 +206,9 @@ class SelfAttention(Layer):
             )
         entry = region_entry(p, self.hidden, *qkv, backward=True)
         leave = region_exit(p, self.hidden, *output, backward=True)
-        return Serial(
-            "attention backward", (*leave, *output, self._core(p, backward=True), *between, *qkv, *entry)
-        )
+        gate = self._gate("output gate backward", p, passes=5)
+        core = self._core(p, backward=True)
+        return Serial("attention backward", (*leave, *output, *gate, core, *between, *qkv, *entry))
 
     def core(self, p: Pass) -> Work:
         """Scores, softmax and weighted values of this device's heads."""
@@ -180,7 +217,7 @@ class SelfAttention(Layer):
     def _core(self, p: Pass, *, backward: bool) -> Work:
         window = p.keys if self.window is None else minimum(self.window, p.keys)
         keys = None if p.keys is p.queries else p.keys
-        pairs = visible_pairs(p.queries, window, causal=self.causal, keys=keys) / p.cp
+        pairs = visible_pairs(p.queries, window, causal=self.causal, keys=keys, chunk=self.chunk) / p.cp
         heads = self.heads / p.tp
         kv_heads = self._kv_share(p.tp)
         if p.fused_attention:
@@ -270,7 +307,8 @@ class SelfAttention(Layer):
         """Input, q, k, v and the core's result; eager attention also keeps the scores."""
         heads, width = p.tokens * self.query_width / p.tp, p.tokens * self._kv_share(p.tp) * self.head_dim
         shared = p.kernels == "fused" or (p.kernels == "transformers" and p.fused_attention)
-        kept = p.shard_tokens * self.hidden + 2 * heads + 2 * (width if shared else heads)
+        gate = 2 * heads if self.output_gate else 0  # and the result once more, after the gate
+        kept = p.shard_tokens * self.hidden + 2 * heads + 2 * (width if shared else heads) + gate
         tables = self._tables(p) if p.kernels == "eager" else 0
         return (kept + tables) * p.element_bytes + self._saved_norms(p) + self.saved_core(p)
 
@@ -312,8 +350,9 @@ class SelfAttention(Layer):
         return linear_forward("qkv", p, **self._qkv_shape(p)) if first else super().spared(p, first=first)
 
     def kv_bytes(self, context: Any, element_bytes: Any) -> Any:
-        """Keys and values of the positions that the window still holds."""
+        """Keys and values of the positions that the window, or the chunk, still holds."""
         held = context if self.window is None else minimum(context, self.window)
+        held = held if self.chunk is None else minimum(held, self.chunk)
         return held * 2 * self.kv_width * element_bytes
 
     def kv_bytes_reserved(self, context: Any, element_bytes: Any) -> Any:

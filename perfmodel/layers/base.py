@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import re
+from fractions import Fraction
 from functools import cached_property
 from typing import Any, Literal, NamedTuple
 
@@ -25,7 +26,7 @@ __all__ = [
 Kinds = tuple[tuple[str, str], ...]
 """Messages as (name, kind of collective)."""
 
-Kind = Literal["matrix", "norm", "bias", "embedding", "position", "head"]
+Kind = Literal["matrix", "norm", "bias", "embedding", "position", "head", "channel"]
 
 
 class Weight(NamedTuple):
@@ -35,14 +36,18 @@ class Weight(NamedTuple):
     ----------
     name : as frameworks call it
     shape : its dimensions [-]
-    kind : matrix, norm, bias, embedding, position or head
-    split : the parallel axis that divides it (tp), or None where every rank holds all of it
+    kind : matrix, norm, bias, embedding, position, head, or channel (depthwise kernels, decays, skips and other
+        weights that act on one channel at a time)
+    split : the parallel axis that divides it (tp), or None where every rank holds all of it; ep for routed experts:
+        whole experts are dealt to the ep ranks, the columns of each to the tp ranks
+    active : part of it that one token uses, below 1 for routed experts [-]
     """
 
     name: str
     shape: tuple[int, ...]
     kind: Kind = "matrix"
     split: str | None = "tp"
+    active: Fraction = Fraction(1)
 
     @property
     def size(self) -> int:
@@ -70,6 +75,7 @@ class Pass(NamedTuple):
     overlap_tensor : tensor-parallel messages are cut into pieces and run beside the product next to them
     overlap_context : keys and values travel while the ring works on the last ones
     kernels : whose kernels decide what is kept for backward
+    ep : expert-parallel degree: ranks with tokens of their own that share the routed experts [-]
     """
 
     sequences: Any
@@ -88,6 +94,7 @@ class Pass(NamedTuple):
     overlap_tensor: bool = False
     overlap_context: bool = False
     kernels: Kernels = "fused"
+    ep: Any = 1
 
     @property
     def unquantised(self) -> Pass:
@@ -121,14 +128,17 @@ class Layer(Spec):
         return ()
 
     @cached_property
-    def _counts(self) -> tuple[int, int]:
-        split = sum(weight.size for weight in self.weights() if weight.split == "tp")
-        return split, sum(weight.size for weight in self.weights()) - split
+    def _sizes(self) -> tuple[int, int, int]:
+        found: dict[str | None, int] = {"tp": 0, "ep": 0, None: 0}
+        for weight in self.weights():
+            found[weight.split] += weight.size
+        return found["tp"], found["ep"], found[None]
 
-    def local_parameters(self, tp: Any) -> Any:
-        """Parameters on one tensor-parallel rank [-]."""
-        split, whole = self._counts
-        return split / tp + whole
+    def local_parameters(self, tp: Any, ep: Any = 1) -> Any:
+        """Parameters on one tensor-parallel rank, its share of the routed experts among them [-]."""
+        split, experts, whole = self._sizes
+        routed = experts / (tp * ep) if experts else 0
+        return split / tp + routed + whole
 
     def tensor_limits(self) -> tuple[tuple[str, int], ...]:
         """Sizes that the tensor-parallel degree must divide, with their names."""
