@@ -21,6 +21,7 @@ from perfmodel.specs import Spec, field_docs, schemas, write_schemas
 from perfmodel.units import Dimension
 from perfmodel.units import show as shown
 from perfmodel.validation import Report
+from perfmodel.workload import OPTIMIZERS
 
 __all__ = ["app", "main"]
 
@@ -82,7 +83,7 @@ def estimate(  # noqa: PLR0917  # one parameter an option
     sequence_length: Annotated[int, typer.Option(help="Tokens of one sequence.")] = 4096,
     precision: Annotated[str, typer.Option(help="bf16, fp16, tf32, fp32, fp8, mxfp8 or nvfp4.")] = "bf16",
     recompute: Annotated[str, typer.Option(help="none, selective or full.")] = "none",
-    optimizer: Annotated[str, typer.Option(help="adamw.")] = "adamw",
+    optimizer: Annotated[str, typer.Option(help=", ".join(OPTIMIZERS) + ".")] = "adamw",
     attention: Annotated[str, typer.Option(help="flash or unfused.")] = "flash",
     tp: Annotated[int, typer.Option(help="Tensor-parallel degree.")] = 1,
     pp: Annotated[int, typer.Option(help="Pipeline-parallel degree.")] = 1,

@@ -66,7 +66,7 @@ def test_tokens_are_exact():
             {"precision": "bf61"},
             'unknown precision "bf61"; did you mean bf16? valid: bf16, fp16, fp32, fp8, mxfp8, nvfp4, tf32',
         ),
-        ({"optimizer": "adam"}, 'unknown optimizer "adam"; did you mean adamw?'),
+        ({"optimizer": "adam"}, 'unknown optimizer "adam"; did you mean adamw or'),
         ({"recompute": "some"}, "recompute must be 'none', 'selective' or 'full', not 'some'"),
         ({"attention": "fast"}, "attention must be 'flash' or 'unfused', not 'fast'"),
         ({"gradient_dtype": "fp8"}, "gradient_dtype must be 'fp32', 'bf16' or None, not 'fp8'"),

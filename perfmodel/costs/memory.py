@@ -6,6 +6,7 @@ from typing import Any, NamedTuple
 
 from perfmodel.costs.base import StageMemory
 from perfmodel.costs.stages import shares
+from perfmodel.costs.states import optimizer_bytes
 from perfmodel.formulas.memory import sharded
 from perfmodel.formulas.pipeline import live_micro_batches
 from perfmodel.layers import Layer, Pass
@@ -13,7 +14,7 @@ from perfmodel.layers.embedding import Head
 from perfmodel.model import Block, Model
 from perfmodel.ops import maximum, where
 from perfmodel.parallel import Parallel
-from perfmodel.workload import OPTIMIZERS, Training
+from perfmodel.workload import Training
 
 __all__ = ["block_activations", "local_parameters", "stage_memories"]
 
@@ -57,22 +58,27 @@ class _Held(NamedTuple):
     Parameters
     ----------
     entry, body, exit : parameters before the layers, of all layers, after them [-]
-    head_copy : parameters of a tied head, held again where the embedding is not [-]
+    states_entry, states_body, states_exit : optimizer states of these parameters [B]
+    head_copy, states_head : parameters of a tied head, held again where the embedding is not [-], and its states [B]
     saved_entry, saved_body, saved_exit : activations that one micro-batch leaves there [B]
-    recomputed, logits, gathered : alive for a moment: a recomputed block, the gradient of the logits, two gathered
-        layers of ZeRO-3 with the gradient of one [B]
+    recomputed, logits : alive for a moment: a recomputed block, the gradient of the logits [B]
+    layer : parameters of the largest repetition of a block [-]
     """
 
     entry: Any
     body: Any
     exit: Any
+    states_entry: Any
+    states_body: Any
+    states_exit: Any
     head_copy: Any
+    states_head: Any
     saved_entry: Any
     saved_body: Any
     saved_exit: Any
     recomputed: Any
     logits: Any
-    gathered: Any
+    layer: Any
 
 
 def _saved_once(model: Model, work: Training, p: Pass) -> Any:
@@ -84,17 +90,23 @@ def _saved_once(model: Model, work: Training, p: Pass) -> Any:
 
 
 def _held(model: Model, work: Training, layout: Parallel, p: Pass) -> _Held:
-    formats, head = work.formats, model.head
+    copy = _head_copy(model)
     largest: Any = 0
     recomputed: Any = 0
     for block in model.blocks:
         largest = maximum(largest, local_parameters(block.layers, p.tp))
         recomputed = maximum(recomputed, sum(layer.saved(p) for layer in block.layers))
+    bodies = [(block.repeat, *_states(block.layers, work, p)) for block in model.blocks]
+    entry, leave, head = (_states(part, work, p) for part in (model.entry, model.exit, copy))
     return _Held(
-        entry=local_parameters(model.entry, p.tp),
-        body=sum(block.repeat * local_parameters(block.layers, p.tp) for block in model.blocks),
-        exit=local_parameters(model.exit, p.tp),
-        head_copy=head.vocabulary * head.width / p.tp if head is not None and head.tied else 0,
+        entry=entry[0],
+        body=sum(times * parameters for times, parameters, _ in bodies),
+        exit=leave[0],
+        states_entry=entry[1],
+        states_body=sum(times * states for times, _, states in bodies),
+        states_exit=leave[1],
+        head_copy=head[0],
+        states_head=head[1],
         saved_entry=sum(layer.saved(p) for layer in model.entry) + _saved_once(model, work, p),
         saved_body=sum(
             block.repeat * block_activations(block, work, p, model.hidden) for block in model.blocks
@@ -102,10 +114,20 @@ def _held(model: Model, work: Training, layout: Parallel, p: Pass) -> _Held:
         saved_exit=sum(layer.saved(p) for layer in model.exit),
         recomputed=recomputed if work.recompute == "full" else 0,
         logits=sum(layer.loss_bytes(p) for layer in model.exit if isinstance(layer, Head)),
-        gathered=largest * (2 * formats.weight_bytes + formats.reduce_bytes)
-        if layout.sharding == "zero3"
-        else 0,
+        layer=largest,
     )
+
+
+def _states(layers: tuple[Layer, ...], work: Training, p: Pass) -> tuple[Any, Any]:
+    """Parameters [-] and optimizer states [B] of some layers on one tensor-parallel rank."""
+    parameters = local_parameters(layers, p.tp)
+    return parameters, optimizer_bytes(layers, work, parameters, p.tp)
+
+
+def _head_copy(model: Model) -> tuple[Layer, ...]:
+    """A tied head with a matrix of its own, as the last of several stages has it."""
+    head = model.head
+    return (head.replace(tied=False, bias=False),) if head is not None and head.tied else ()
 
 
 def stage_memories(model: Model, work: Training, layout: Parallel, p: Pass) -> tuple[StageMemory, ...]:
@@ -142,9 +164,11 @@ def _stage(
     closes: Any,
 ) -> StageMemory:
     """One stage: its share of the layers, and the ends of the model where `opens` and `closes` are 1."""
-    formats, optimizer = work.formats, OPTIMIZERS[work.optimizer]
+    formats, again = work.formats, maximum(closes - opens, 0.0)
     parameters = share * held.body + opens * held.entry + closes * held.exit
-    parameters = parameters + held.head_copy * maximum(closes - opens, 0.0)
+    parameters = parameters + held.head_copy * again
+    states = share * held.states_body + opens * held.states_entry + closes * held.states_exit
+    states = states + held.states_head * again
     live = live_micro_batches(
         stage=index,
         stages=layout.pp,
@@ -152,15 +176,35 @@ def _stage(
         micro_batches=layout.micro_batches(work.global_batch),
     )
 
-    def split(bytes_each: Any, *stages: str) -> Any:
+    def split(size: Any, *stages: str) -> Any:
         ranks = layout.cp * layout.dp if layout.sharding in stages else 1  # type: ignore[operator]  # dp is set
-        return sharded(size=parameters * bytes_each, ranks=ranks)
+        return sharded(size=size, ranks=ranks)
 
     return StageMemory(
         name,
-        weights=split(formats.weight_bytes, "zero3"),
-        gradients=split(formats.gradient_bytes, "zero2", "zero3"),
-        optimizer=split(optimizer.state_bytes + formats.master_bytes, "zero1", "zero2", "zero3"),
+        weights=split(parameters * formats.held_bytes, "zero3"),
+        gradients=split(parameters * formats.gradient_bytes, "zero2", "zero3"),
+        optimizer=split(states, "zero1", "zero2", "zero3"),
         activations=live * (share * held.saved_body + opens * held.saved_entry) + closes * held.saved_exit,
-        buffers=maximum(held.recomputed * 1.0, closes * held.logits) + held.gathered,
+        buffers=_buffers(
+            held, work, layout, parameters=parameters, ends=parameters - share * held.body, closes=closes
+        ),
     )
+
+
+def _buffers(
+    held: _Held, work: Training, layout: Parallel, *, parameters: Any, ends: Any, closes: Any
+) -> Any:
+    """What lives for a moment: a recomputed block or the logits' gradient, and weights in the products' format.
+
+    ZeRO-3 gathers two layers and has the gradient of one. Where the loss begins its way back it has gathered one layer
+    ahead, and what stands before and after the layers is one group that stays gathered (torch's FSDP2, fully_shard on
+    each layer and on the model). Weights that are cast when used stay cast until backward.
+    """
+    formats = work.formats
+    moment = maximum(held.recomputed * 1.0, closes * held.logits)
+    if layout.sharding == "zero3":
+        inside = moment + held.layer * (2 * formats.weight_bytes + formats.reduce_bytes)
+        return maximum(inside, closes * held.logits + (held.layer + ends) * formats.weight_bytes)
+    cast = formats.weight_bytes if formats.held_bytes > formats.weight_bytes else 0
+    return moment + parameters * cast

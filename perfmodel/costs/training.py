@@ -7,6 +7,7 @@ from typing import Any
 from perfmodel.costs.base import Costs
 from perfmodel.costs.memory import local_parameters, stage_memories
 from perfmodel.costs.stages import Shares, shares
+from perfmodel.costs.states import mean_state_bytes
 from perfmodel.layers import Pass
 from perfmodel.model import Block, Model
 from perfmodel.ops import maximum, minimum, where
@@ -219,12 +220,10 @@ class _Step:
         layout, formats, optimizer = self.layout, self.formats, OPTIMIZERS[self.work.optimizer]
         ranks = 1 if layout.sharding == "none" else groups(layout)["data"].ranks
         parameters = self._stage_parameters() / ranks
-        weight = (
-            formats.weight_bytes + 2 * formats.master_bytes
-            if formats.master_bytes
-            else 2 * formats.weight_bytes
-        )
-        update = 2 * formats.gradient_bytes + optimizer.state_passes * optimizer.state_bytes + weight
+        copied = formats.weight_bytes + 2 * formats.master_bytes
+        weight = copied if formats.master_bytes else 2 * formats.held_bytes
+        states = mean_state_bytes(self.model, self.work, self.pass_.tp)
+        update = 2 * formats.gradient_bytes + optimizer.state_passes * states + weight
         return (Stream("optimizer", parameters * update, "optimizer", 4),)
 
 

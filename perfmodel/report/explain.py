@@ -7,6 +7,7 @@ import re
 from collections.abc import Callable, Iterator
 from typing import Any, NamedTuple
 
+from perfmodel.costs.states import mean_state_bytes
 from perfmodel.estimation import Timed, TrainingEstimate
 from perfmodel.estimation.result import view
 from perfmodel.formulas.collectives import smooth_alpha_beta
@@ -188,15 +189,16 @@ def _demands(work: Leaf, est: TrainingEstimate) -> dict[str, str]:
 def _memory(est: TrainingEstimate) -> Iterator[Entry]:
     memory, formats, layout = est.memory, est.work.formats, est.layout
     maths, source = cited(sharded)
+    states = mean_state_bytes(est.model, est.work, layout.tp)
     ranks = {
         "data ranks": str(est.costs.groups["data"].ranks),
         "sharding": layout.sharding,
         "tp": str(layout.tp),
     }
     sizes = {
-        "weights": f"{formats.weight_bytes:g} B a parameter",
+        "weights": f"{formats.held_bytes:g} B a parameter",
         "gradients": f"{formats.gradient_bytes:g} B a parameter",
-        "optimizer": f"8 B of moments + {formats.master_bytes:g} B of master copy a parameter",
+        "optimizer": f"{states:g} B of moments + {formats.master_bytes:g} B of master copy a parameter",
     }
     for kind, size in sizes.items():
         value = show(memory.by_kind[kind], "B")
