@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any, Literal, NamedTuple, get_args
 
 from perfmodel.errors import Faults, unknown
 from perfmodel.layers import Head, Layer, Pass
+from perfmodel.walk import Entrance, walk
 from perfmodel.work import Leaf, Repeat, Serial, Work, flops, leaves, total
 
 if TYPE_CHECKING:
@@ -58,6 +59,7 @@ class Counting(NamedTuple):
     cached : tokens of each that an earlier pass has left in the cache [-]
     attention : which masks are credited
     logits : in prefill, the positions that get logits
+    entrance : what enters besides these tokens
     """
 
     mode: Mode = "forward"
@@ -66,6 +68,7 @@ class Counting(NamedTuple):
     cached: int = 0
     attention: AttentionCount = "windowed"
     logits: Logits = "all"
+    entrance: Entrance = Entrance()
 
     def check(self) -> None:
         """Refuse a question that contradicts itself, all faults at once."""
@@ -133,9 +136,9 @@ class Counting(NamedTuple):
         # exact arithmetic: no float ever holds a count
         usual = 1 if self.mode == "decode" else model.fixed_length or USUAL_LENGTH
         queries, one = Fraction(self.sequence_length or usual), Fraction(1)
-        return Pass(
-            Fraction(self.batch), queries, queries + self.cached if self.cached else queries, one, one
-        )
+        keys = queries + self.cached if self.cached else queries
+        p = Pass(Fraction(self.batch), queries, keys, one, one, source_cached=self.mode == "decode")
+        return self.entrance.opened(model, p, length=self.sequence_length)
 
     def _work(self, model: Model) -> tuple[dict[str, Work], dict[str, Work]]:
         """Forward work of every layer by its label, and what backward spares."""
@@ -143,23 +146,12 @@ class Counting(NamedTuple):
         last = self.mode == "prefill" and self.logits == "last"
         parts: dict[str, Work] = {}
         spared: dict[str, Work] = {}
-        for label, layer, times in _labelled(model):
+        for label, layer, times, p in walk(model, self._pass(model)):
             first, later = (layer.spared(p, first=is_first) for is_first in (not parts, False))
             spared[label] = Serial(label, (first, Repeat(label, times - 1, later)))
             seen = p._replace(queries=Fraction(1)) if last and isinstance(layer, Head) else p
             parts[label] = Repeat(label, times, layer.forward(seen))
         return parts, spared
-
-
-def _labelled(model: Model) -> Iterable[tuple[str, Layer, int]]:
-    """Every layer with a name of its own (`entry.embedding`, `blocks.0.norm.2`) and its multiplicity."""
-    groups = [("entry", model.entry, 1)]
-    groups += [(f"blocks.{i}", block.layers, block.repeat) for i, block in enumerate(model.blocks)]
-    for place, layers, times in (*groups, ("exit", model.exit, 1)):
-        seen: dict[str, int] = {}
-        for layer in layers:
-            seen[layer.label] = count = seen.get(layer.label, 0) + 1
-            yield f"{place}.{layer.label}" + (f".{count}" if count > 1 else ""), layer, times
 
 
 def _name(leaf: Leaf) -> str:

@@ -16,6 +16,7 @@ from perfmodel.errors import Faults, UnsupportedError
 from perfmodel.layers import Layer, Pass, Weight
 from perfmodel.layers.embedding import Embedding, Head
 from perfmodel.specs import Catalogue, SourcedSpec, Spec
+from perfmodel.walk import Entrance, walk
 from perfmodel.work import Repeat, Serial, Work
 
 __all__ = ["Block", "Model", "ModelSpec", "models", "register_format"]
@@ -28,6 +29,13 @@ class Block(Spec):
     """The layers of one repetition, in order."""
     repeat: int = 1
     """How many times the sequence stands in the model [-]."""
+    shared: bool = False
+    """All repetitions use the same weights (ALBERT)."""
+
+    @property
+    def copies(self) -> int:
+        """How many times its weights stand in the model [-]."""
+        return 1 if self.shared else self.repeat
 
 
 class Model(Spec):
@@ -53,6 +61,12 @@ class Model(Spec):
     """Layers after the last block: final norm, head, loss."""
     fixed_length: int | None = None
     """Positions of every input, where the model fixes them (patches of an image, one of a table row) [-]."""
+    source: Model | None = None
+    """A model that reads something else first: the encoder of a decoder, the image tower of a text model."""
+    input: Literal["tokens", "image", "signal"] = "tokens"
+    """What its first layer sees."""
+    extent: tuple[int, ...] = ()
+    """Height and width of the images it was made for, or length of the signal; () where it has none of its own [-]."""
     sources: tuple[str, ...] = ()
     """Where the dimensions come from."""
 
@@ -119,10 +133,16 @@ class Model(Spec):
         yield from ((layer, 1) for layer in self.entry)
         yield from ((layer, block.repeat) for block in self.blocks for layer in block.layers)
         yield from ((layer, 1) for layer in self.exit)
+        if self.source is not None:
+            yield from self.source.layers()
 
     def weights(self) -> Iterable[tuple[Weight, int]]:
         """Every parameter tensor with how many times it stands in the model."""
-        return ((weight, times) for layer, times in self.layers() for weight in layer.weights())
+        parts = [(self.entry, 1), *((block.layers, block.copies) for block in self.blocks), (self.exit, 1)]
+        for layers, times in parts:
+            yield from ((weight, times) for layer in layers for weight in layer.weights())
+        if self.source is not None:
+            yield from self.source.weights()
 
     @property
     def parameters(self) -> int:
@@ -175,23 +195,20 @@ class Model(Spec):
 
     def forward(self, p: Pass) -> Work:
         """The forward pass of the whole model as a tree of work."""
-        blocks = (
-            Repeat("block", block.repeat, Serial("block", tuple(layer.forward(p) for layer in block.layers)))
-            for block in self.blocks
-        )
-        ends = (tuple(layer.forward(p) for layer in part) for part in (self.entry, self.exit))
-        entry, leave = ends
-        return Serial(self.name, (*entry, *blocks, *leave))
+        steps = (Repeat(step.label, step.times, step.layer.forward(step.seen)) for step in walk(self, p))
+        return Serial(self.name, tuple(steps))
 
     @overload
     def flops(
         self, *, batch: int = 1, sequence_length: int | None = None, mode: Mode = "forward", cached: int = 0,
         attention: AttentionCount = "windowed", logits: Logits = "all", per: Literal["model"] = "model",
+        **entering: Any,
     ) -> int: ...  # fmt: skip
     @overload
     def flops(
         self, *, batch: int = 1, sequence_length: int | None = None, mode: Mode = "forward", cached: int = 0,
         attention: AttentionCount = "windowed", logits: Logits = "all", per: Literal["layer", "operator", "kind"],
+        **entering: Any,
     ) -> dict[str, int]: ...  # fmt: skip
     def flops(
         self,
@@ -203,6 +220,7 @@ class Model(Spec):
         attention: AttentionCount = "windowed",
         logits: Logits = "all",
         per: Per = "model",
+        **entering: Any,
     ) -> int | dict[str, int]:
         """Exact operations of the matrix products, convolutions and attention, two a multiply-add.
 
@@ -217,6 +235,9 @@ class Model(Spec):
             "full", none, as torch's counter and PaLM do. Decoding never looks beyond a window: the cache holds no more.
         logits : positions of a prefill that get logits: "all", as torch computes them, or "last", as engines do
         per : "model", one number; "layer", "operator" or "kind" of operator, one number for each, by name
+        **entering : source_length, tokens or frames that an encoder reads; image_size, side of a square image or its
+            height and width; samples of a signal. Where nothing is given a model of images takes its own size, an
+            encoder as many tokens as the decoder [-]
 
         Returns
         -------
@@ -230,7 +251,8 @@ class Model(Spec):
         >>> model.flops(mode="decode", cached=1024, per="kind")
         {'matmul': 139003428864, 'attention': 2686976000}
         """
-        return Counting(mode, batch, sequence_length, cached, attention, logits).of(self, per)
+        question = Counting(mode, batch, sequence_length, cached, attention, logits, Entrance.of(entering))
+        return question.of(self, per)
 
     def attending(self, attention: AttentionCount) -> Model:
         """The same model with no more masks than a way of counting credits.
@@ -244,7 +266,9 @@ class Model(Spec):
             return tuple(masked(layer, attention) for layer in layers)
 
         blocks = tuple(block.replace(layers=kept(block.layers)) for block in self.blocks)
-        return self.model_copy(update={"entry": kept(self.entry), "blocks": blocks, "exit": kept(self.exit)})
+        source = self.source and self.source.attending(attention)
+        parts = {"entry": kept(self.entry), "blocks": blocks, "exit": kept(self.exit), "source": source}
+        return self.model_copy(update=parts)
 
     def kv_bytes(self, *, context: int, dtype_bytes: float = 2, reserved: bool = False) -> float:
         """Keys and values of one sequence, in all layers.

@@ -12,7 +12,8 @@ from typing import Any, ClassVar
 from pydantic import ConfigDict, model_validator
 
 from perfmodel.decoder import LARGEST, Decoder, Depth, HeadCounts, Size
-from perfmodel.huggingface.unbuilt import LAYER_KINDS
+from perfmodel.huggingface.unbuilt import LAYER_KINDS, features
+from perfmodel.model import Model
 from perfmodel.specs import Spec
 
 __all__ = ["CLASSIC", "Dimensions", "Family", "Shape"]
@@ -30,9 +31,32 @@ class Family(Spec):
     head_keys: ClassVar[tuple[str, str, str, str]]
     """What the family calls width, heads, key-value heads and size of a head; "" where it has no such key."""
 
+    whole: ClassVar[bool] = False
+    """It reads the nested configurations of images, sound and text itself."""
+
     def decoder(self) -> Decoder:
         """The decoder that the keys describe."""
         raise NotImplementedError
+
+    def model(self, *, name: str, family: str) -> Model:
+        """The model that the keys describe.
+
+        Parameters
+        ----------
+        name : what reports call it
+        family : its `model_type`
+        """
+        return self.decoder().replace(name=name, family=family).model()
+
+    @classmethod
+    def unbuilt(cls, keys: Mapping[str, Any]) -> Iterator[str]:
+        """One sentence for each thing that a config.json asks for and that is not built.
+
+        Parameters
+        ----------
+        keys : of the config.json, as they are
+        """
+        return features(keys, cls)
 
     @classmethod
     def contradictions(cls, keys: Mapping[str, Any]) -> Iterator[str]:

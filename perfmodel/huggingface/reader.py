@@ -7,7 +7,6 @@ from typing import Any
 
 from pydantic import ValidationError
 
-from perfmodel.decoder import Decoder
 from perfmodel.errors import Faults, InputError, UnsupportedError, unknown
 from perfmodel.huggingface import unbuilt
 from perfmodel.huggingface.family import Family
@@ -52,11 +51,18 @@ def read(config: Any, *, text_only: bool = False) -> Model:
     124439808
     """
     given = read_config(config)
-    keys = text_part(given.keys, given.place, text_only=text_only)
+    keys = given.keys
+    if text_only or not _reads_all(keys):
+        keys = text_part(keys, given.place, text_only=text_only)
     cls = _family(keys, given.place)
     model_type = keys["model_type"]
-    decoder = _decoder(cls, keys, f"{given.place} ({model_type})")
-    return decoder.replace(name=given.name or model_type, family=model_type).model()
+    described = _described(cls, keys, f"{given.place} ({model_type})")
+    return described.model(name=given.name or model_type, family=model_type)
+
+
+def _reads_all(keys: Mapping[str, Any]) -> bool:
+    model_type = keys.get("model_type")
+    return isinstance(model_type, str) and model_type in FAMILIES and family(model_type).whole
 
 
 def _family(keys: Mapping[str, Any], place: str) -> type[Family]:
@@ -79,8 +85,8 @@ def _guess(keys: Mapping[str, Any]) -> str:
     return f'; by its architectures, add "model_type": "{alike[0]}"' if alike else ""
 
 
-def _decoder(cls: type[Family], keys: Mapping[str, Any], place: str) -> Decoder:
-    unsupported = list(unbuilt.features(keys, cls))
+def _described(cls: type[Family], keys: Mapping[str, Any], place: str) -> Family:
+    unsupported = list(cls.unbuilt(keys))
     faults = Faults(place)
     faults.found += [*unsupported, *cls.contradictions(keys)]
     try:
@@ -88,4 +94,4 @@ def _decoder(cls: type[Family], keys: Mapping[str, Any], place: str) -> Decoder:
     except ValidationError as error:
         faults.found += told(error, cls).found
     faults.raise_if_any(UnsupportedError if len(unsupported) == len(faults) else InputError)
-    return described.decoder()
+    return described

@@ -12,12 +12,11 @@ if TYPE_CHECKING:
 __all__ = ["LAYER_KINDS", "MODEL_TYPES", "features"]
 
 _GROUPS = {
-    "mixture-of-experts layers": "deepseek_v2 deepseek_v3 llama4 llama4_text jetmoe",
+    "experts in attention": "jetmoe",
     "state-space and recurrent layers": "mamba mamba2 falcon_mamba jamba bamba zamba zamba2 rwkv recurrent_gemma "
     "granitemoehybrid nemotron_h falcon_h1 qwen3_next",
-    "encoders": "bert roberta xlm-roberta distilbert albert mpnet modernbert deberta deberta-v2 electra",
-    "encoder-decoder models": "t5 mt5 umt5 bart mbart m2m_100 pegasus marian whisper",
-    "vision and audio models": "vit deit swin convnext resnet dinov2 clip siglip sam wav2vec2 hubert",
+    "encoders with disentangled attention": "deberta deberta-v2",
+    "vision and audio models": "swin sam wav2vec2 hubert",
 }
 MODEL_TYPES = {name: what for what, names in _GROUPS.items() for name in names.split()}
 """Well-known architectures that cannot be read yet, with what they would need."""

@@ -75,6 +75,9 @@ class Pass(NamedTuple):
     overlap_tensor : tensor-parallel messages are cut into pieces and run beside the product next to them
     overlap_context : keys and values travel while the ring works on the last ones
     kernels : whose kernels decide what is kept for backward
+    source : tokens of the other sequence that cross-attention looks at [-]
+    source_cached : an earlier pass has left its keys and values in the cache
+    extent : what of an image (height, width) or of a signal (samples) the layer sees; () of plain sequences [-]
     ep : expert-parallel degree: ranks with tokens of their own that share the routed experts [-]
     """
 
@@ -95,6 +98,17 @@ class Pass(NamedTuple):
     overlap_context: bool = False
     kernels: Kernels = "fused"
     ep: Any = 1
+    source: Any = 0
+    source_cached: bool = False
+    extent: tuple[Any, ...] = ()
+
+    def of_length(self, tokens: Any) -> Pass:
+        """The same pass over sequences of another length."""
+        return self._replace(queries=tokens, keys=tokens)
+
+    def of_extent(self, *extent: Any) -> Pass:
+        """The same pass over images or signals of another extent, every position of them a token."""
+        return self.of_length(math.prod(extent))._replace(extent=extent)
 
     @property
     def unquantised(self) -> Pass:
@@ -155,6 +169,10 @@ class Layer(Spec):
     def saved(self, p: Pass) -> Any:
         """Bytes kept from forward to backward [B]."""
         raise NotImplementedError
+
+    def after(self, p: Pass) -> Pass:
+        """The pass that the next layer sees: the same, unless this one changes how many positions there are."""
+        return p
 
     def saved_once(self, p: Pass, *, checkpointed: bool) -> Any:
         """Bytes kept that all layers of the kind share [B].

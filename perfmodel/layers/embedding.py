@@ -17,7 +17,7 @@ from perfmodel.layers.base import (
 from perfmodel.layers.kept import composed
 from perfmodel.work import Collective, Serial, Stream, Work
 
-__all__ = ["Embedding", "Head", "PositionTable", "Projection"]
+__all__ = ["Embedding", "Head", "PositionTable", "Projection", "SharedEmbedding"]
 
 
 class Embedding(Layer):
@@ -48,6 +48,14 @@ class Embedding(Layer):
         return p.tokens * 8
 
 
+class SharedEmbedding(Embedding):
+    """A look-up in a token table that stands elsewhere in the model and is counted there."""
+
+    def weights(self) -> tuple[Weight, ...]:
+        """Nothing of its own."""
+        return ()
+
+
 class PositionTable(Layer):
     """Learned absolute positions, added to the embedding; every rank holds the whole table."""
 
@@ -76,16 +84,19 @@ class PositionTable(Layer):
 
 
 class Projection(Layer):
-    """A plain linear layer that every rank computes whole (OPT-350m's factorised embedding)."""
+    """A plain linear layer that every rank computes whole (a factorised embedding, the transform before a head)."""
 
     inputs: int
     """Input width [-]."""
     outputs: int
     """Output width [-]."""
+    bias: bool = False
+    """Has a shift."""
 
     def weights(self) -> tuple[Weight, ...]:
-        """One matrix."""
-        return (Weight("projection", (self.inputs, self.outputs), "matrix", None),)
+        """One matrix, and the shift."""
+        matrix = Weight("projection", (self.inputs, self.outputs), "matrix", None)
+        return (matrix, Weight("projection bias", (self.outputs,), "bias", None)) if self.bias else (matrix,)
 
     def forward(self, p: Pass) -> Work:
         """One product."""

@@ -1,0 +1,154 @@
+"""The way of a pass through a model: which layer runs when, how often, and what it sees."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from fractions import Fraction
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+from perfmodel.errors import Faults, unknown
+from perfmodel.layers.base import Layer, Pass
+
+if TYPE_CHECKING:
+    from perfmodel.model import Model
+
+__all__ = ["Entrance", "Step", "walk"]
+
+
+class Step(NamedTuple):
+    """One layer on the way.
+
+    Parameters
+    ----------
+    label : a name of its own: `entry.embedding`, `blocks.0.norm.2`, `source.blocks.0.mlp`
+    layer : what runs
+    times : how often it runs [-]
+    seen : the pass as it sees it
+    """
+
+    label: str
+    layer: Layer
+    times: int
+    seen: Pass
+
+
+def walk(model: Model, p: Pass) -> Iterator[Step]:
+    """Every layer in the order of work: the source's first, then the model's own.
+
+    Parameters
+    ----------
+    model : what is run
+    p : the pass as the model's first layer sees it; `p.source` and `p.extent` are what enters its source
+
+    Returns
+    -------
+    the steps
+    """
+    if model.source is not None:
+        inner = p.of_length(p.source)._replace(source=0)
+        for step in () if p.source_cached else walk(model.source, inner):
+            inner = step.layer.after(step.seen)
+            yield step._replace(label=f"source.{step.label}")
+        p = p._replace(source=inner.queries, extent=())
+    groups = [("entry", model.entry, 1)]
+    groups += [(f"blocks.{i}", block.layers, block.repeat) for i, block in enumerate(model.blocks)]
+    for place, layers, times in (*groups, ("exit", model.exit, 1)):
+        seen: dict[str, int] = {}
+        for layer in layers:
+            seen[layer.label] = count = seen.get(layer.label, 0) + 1
+            yield Step(f"{place}.{layer.label}" + (f".{count}" if count > 1 else ""), layer, times, p)
+            p = layer.after(p)
+
+
+class Entrance(NamedTuple):
+    """What enters a model besides the tokens of its own sequence.
+
+    Parameters
+    ----------
+    source_length : tokens, or frames of a signal, of the sequence that an encoder reads [-]
+    image_size : side of a square image, or its height and width [-]
+    samples : of a signal [-]
+    """
+
+    source_length: int | None = None
+    image_size: int | tuple[int, int] | None = None
+    samples: int | None = None
+
+    @classmethod
+    def of(cls, given: Mapping[str, Any]) -> Entrance:
+        """What is given by name.
+
+        Parameters
+        ----------
+        given : values by the names of this tuple
+
+        Raises
+        ------
+        UnknownNameError
+            a name is none of them
+        """
+        for name in given:
+            if name not in cls._fields:
+                raise unknown("what enters", name, cls._fields)
+        return cls(**given)
+
+    def opened(self, model: Model, p: Pass, *, length: int | None) -> Pass:
+        """The pass with everything that enters the model.
+
+        Parameters
+        ----------
+        model : what is run
+        p : the pass of its own sequence
+        length : tokens of that sequence where they are given [-]
+
+        Returns
+        -------
+        the pass
+
+        Raises
+        ------
+        InputError
+            the model does not take what is given
+        """
+        faults = Faults(f"model {model.name!r}")
+        for fault in self._faults(model, length):
+            faults.add(fault)
+        faults.raise_if_any()
+        extent = tuple(Fraction(size) for size in self._extent(model))
+        if model.source is None:
+            return p._replace(extent=extent)
+        source = extent[0] if len(extent) == 1 else Fraction(self.source_length or p.queries)
+        return p._replace(source=source, extent=extent)
+
+    def _extent(self, model: Model) -> tuple[Any, ...]:
+        reads = model.source or model
+        if reads.input == "tokens":
+            return ()
+        if reads.input == "image":
+            size = self.image_size
+            return reads.extent if size is None else size if isinstance(size, tuple) else (size, size)
+        length = self.samples if model.source is None else self.source_length
+        return reads.extent if length is None else (length,)
+
+    def _faults(self, model: Model, length: int | None) -> Iterator[str]:
+        kind = (model.source or model).input
+        own = model.input if model.source is None else "tokens"
+        if own != "tokens" and length is not None:
+            yield f"sequence_length = {length}, but its length follows from {_NAMES[own]}"
+        wanted = {
+            "source_length": model.source is not None and kind != "image",
+            "image_size": kind == "image",
+            "samples": own == "signal",
+        }
+        takes = " and ".join(name for name, does in wanted.items() if does) or "none of them"
+        for name, value in self._asdict().items():
+            sizes = value if isinstance(value, tuple) else (value,)
+            if value is None:
+                continue
+            if not wanted[name]:
+                yield f"{name} = {value}, which it does not take; it takes {takes}"
+            elif not all(isinstance(n, int) and not isinstance(n, bool) and n > 0 for n in sizes):
+                yield f"{name} = {value!r} must be a whole number of at least 1"
+
+
+_NAMES = {"image": "image_size", "signal": "samples"}
