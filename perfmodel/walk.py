@@ -49,7 +49,7 @@ def walk(model: Model, p: Pass) -> Iterator[Step]:
         for step in () if p.source_cached else walk(model.source, inner):
             inner = step.layer.after(step.seen)
             yield step._replace(label=f"source.{step.label}")
-        p = p._replace(source=inner.queries, extent=())
+        p = p._replace(source=inner.queries, extent=inner.extent)
     groups = [("entry", model.entry, 1)]
     groups += [(f"blocks.{i}", block.layers, block.repeat) for i, block in enumerate(model.blocks)]
     for place, layers, times in (*groups, ("exit", model.exit, 1)):

@@ -16,7 +16,6 @@ _GROUPS = {
     "state-space and recurrent layers": "mamba mamba2 falcon_mamba jamba bamba zamba zamba2 rwkv recurrent_gemma "
     "granitemoehybrid nemotron_h falcon_h1 qwen3_next",
     "encoders with disentangled attention": "deberta deberta-v2",
-    "vision and audio models": "swin sam wav2vec2 hubert",
 }
 MODEL_TYPES = {name: what for what, names in _GROUPS.items() for name in names.split()}
 """Well-known architectures that cannot be read yet, with what they would need."""

@@ -16,7 +16,7 @@ from perfmodel.layers.base import (
 )
 from perfmodel.work import Attention, Matmul, Serial, Work
 
-__all__ = ["AttentionPooling", "CrossAttention"]
+__all__ = ["AttentionPooling", "CrossAttention", "SourceAttention"]
 
 
 class CrossAttention(Layer):
@@ -135,6 +135,25 @@ class CrossAttention(Layer):
             return p.tokens * self.heads / p.tp * 4
         scores = p.sequences * self.heads / p.tp * p.queries / p.cp * self._keys(p)
         return scores * ((2 * p.element_bytes + 1) if p.dropout else p.element_bytes)
+
+
+class SourceAttention(CrossAttention):
+    """The other way round: all positions of the source look at this sequence (SAM's masks)."""
+
+    def _seen(self, p: Pass) -> Pass:
+        return p.of_length(p.source)._replace(source=p.queries)
+
+    def forward(self, p: Pass) -> Work:
+        """Cross-attention of the source."""
+        return super().forward(self._seen(p))
+
+    def backward(self, p: Pass) -> Work:
+        """The mirror of forward."""
+        return super().backward(self._seen(p))
+
+    def saved(self, p: Pass) -> Any:
+        """What cross-attention of the source keeps."""
+        return super().saved(self._seen(p))
 
 
 class AttentionPooling(CrossAttention):
