@@ -6,6 +6,8 @@ DEMO   ?= perfmodel estimate llama-3.1-70b --cluster dgx-h100 --devices 512 --tp
           --micro-batch 1 --global-batch 512 --sequence-length 8192
 GOLDEN ?= tests/golden/measurements/training.jsonl
 PYTEST_ARGS ?=
+ORACLE ?= $(BIN)/python
+ORACLE_ARGS ?=
 
 BIN  := $(VENV)/bin
 CORE := $(VENV)/.core-installed
@@ -27,7 +29,7 @@ define install
 endef
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test lint format validate bench notebooks clean
+.PHONY: help demo test lint format validate oracles bench notebooks clean
 
 help: ## this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-10s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -50,6 +52,9 @@ format: $(DEV) ## let ruff mend what it can
 
 validate: $(CORE) ## predictions against the measured runs in tests/golden (GOLDEN=file for others)
 	$(BIN)/perfmodel validate $(GOLDEN)
+
+oracles: ## count a sample of the golden files again with torch and transformers (ORACLE=python that has them)
+	PYTHONPATH=. $(ORACLE) tools/oracles.py $(ORACLE_ARGS)
 
 bench: $(DEV) ## speed: the files in benchmarks/, which are no part of the tests
 	$(BIN)/python -m pytest benchmarks --benchmark-enable $(PYTEST_ARGS)

@@ -21,6 +21,7 @@ from perfmodel.efficiency import Efficiency, efficiencies
 from perfmodel.estimation import TrainingEstimate, estimate
 from perfmodel.hardware import Cluster, Device, Link, Node, Tier, devices, systems
 from perfmodel.model import Block, Model, models
+from perfmodel.native import cnn, dlrm, lstm_classifier, mlp, resnet50
 from perfmodel.parallel import Parallel
 from perfmodel.report import compare
 from perfmodel.validation import validate
@@ -33,8 +34,8 @@ __version__ = "0.1.0"
 
 __all__ = [
     "Block", "Cluster", "Decoder", "Device", "Efficiency", "Link", "Model", "Node", "Parallel", "Tier", "Training",
-    "TrainingEstimate", "clusters", "compare", "decoder", "devices", "efficiencies", "errors", "estimate", "formulas",
-    "models", "plot", "validate",
+    "TrainingEstimate", "clusters", "cnn", "compare", "decoder", "devices", "dlrm", "efficiencies", "errors",
+    "estimate", "formulas", "lstm_classifier", "mlp", "models", "plot", "resnet50", "validate",
 ]  # fmt: skip
 
 clusters = systems

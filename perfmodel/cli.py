@@ -17,6 +17,7 @@ from rich.table import Table
 import perfmodel as pm
 from perfmodel.errors import InputError, PerfModelError, unknown
 from perfmodel.hardware import links
+from perfmodel.report.description import CONTEXT, described, model_table
 from perfmodel.specs import Spec, field_docs, schemas, write_schemas
 from perfmodel.units import Dimension
 from perfmodel.units import show as shown
@@ -162,6 +163,9 @@ def show(
     name: Annotated[
         str | None, typer.Argument(help="A model, device, system, link or efficiency set.")
     ] = None,
+    context: Annotated[
+        int, typer.Option(help="Tokens of the sequence whose keys and values are counted (models).")
+    ] = CONTEXT,
     as_json: Json = False,
 ) -> int:
     """Show one specification; without a name, list all of them with their origin."""
@@ -176,8 +180,10 @@ def show(
         return FITS
     found = _find(name)
     if isinstance(found, pm.Model):
-        described = _describe_model(found)
-        _print_json(described) if as_json else print(_lines(found.name, described))
+        if as_json:
+            _print_json(described(found, context=context))
+        else:
+            print(model_table(found, context=context))
     elif as_json:
         _print_json(found.model_dump(mode="json"))
     elif isinstance(found, pm.Device):
@@ -196,19 +202,6 @@ def _find(name: str) -> Any:
             faults.append(error)
     every = [one for names in LISTS.values() for one in names()]
     raise unknown("specification", name, every, "perfmodel show lists all")
-
-
-def _describe_model(model: pm.Model) -> dict[str, Any]:
-    return {
-        "family": model.family,
-        "parameters": model.parameters,
-        "active_parameters": model.active_parameters,
-        "layers": model.depth,
-        "vocabulary": model.vocabulary,
-        "flops_per_token": model.flops(sequence_length=1),
-        "parameters_by_kind": model.parameters_by_kind(),
-        "sources": list(model.sources),
-    }
 
 
 def _lines(title: str, described: dict[str, Any]) -> str:
