@@ -13,8 +13,7 @@ __all__ = ["LAYER_KINDS", "MODEL_TYPES", "features"]
 
 _GROUPS = {
     "experts in attention": "jetmoe",
-    "state-space and recurrent layers": "mamba mamba2 falcon_mamba jamba bamba zamba zamba2 rwkv recurrent_gemma "
-    "granitemoehybrid nemotron_h falcon_h1 qwen3_next",
+    "shared blocks and parallel state-space layers": "zamba zamba2 falcon_h1",
     "encoders with disentangled attention": "deberta deberta-v2",
 }
 MODEL_TYPES = {name: what for what, names in _GROUPS.items() for name in names.split()}

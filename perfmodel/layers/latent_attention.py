@@ -1,0 +1,220 @@
+"""Multi-head latent attention: keys and values come out of one narrow latent, the only thing that is cached."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from perfmodel.layers.attention import visible_pairs
+from perfmodel.layers.base import (
+    Layer,
+    Pass,
+    Weight,
+    linear_backward,
+    linear_forward,
+    region_entry,
+    region_exit,
+    stream,
+)
+from perfmodel.work import Attention, Collective, Matmul, Overlap, Repeat, Serial, Work
+
+__all__ = ["LatentAttention"]
+
+
+class LatentAttention(Layer):
+    """Attention whose keys and values are projected up from a latent (MLA). Heads are split over tp.
+
+    A pass over whole sequences expands the latent to keys and values of every head. A pass against a cache reads the
+    latents as they are: the projections up are absorbed into queries and results, and all heads share one wide key.
+    The projections down to the latents, and the norms on them, are computed by every tensor-parallel rank.
+
+    References
+    ----------
+    DeepSeek-AI (2024), DeepSeek-V2, section 2.1, arXiv:2405.04434
+    """
+
+    hidden: int
+    """Model width [-]."""
+    heads: int
+    """Query heads [-]."""
+    plain_dim: int
+    """Part of a head's queries and keys without positions [-]."""
+    rotary_dim: int
+    """Part of a head's queries that is rotated; all heads share the key of this part [-]."""
+    value_dim: int
+    """Size of a head's values [-]."""
+    kv_rank: int
+    """Width of the latent of keys and values [-]."""
+    q_rank: int | None = None
+    """Width of the latent of queries; None projects them in one step [-]."""
+    bias: bool = False
+    """Projections to the latents and the output projection have a bias."""
+    causal: bool = True
+    """Later positions are masked."""
+
+    @property
+    def key_dim(self) -> int:
+        """Size of a head's queries and keys [-]."""
+        return self.plain_dim + self.rotary_dim
+
+    @property
+    def pair_width(self) -> float:
+        """Multiply-adds of one (query, key) pair, half of score and value together [-]."""
+        return self.heads * (self.key_dim + self.value_dim) / 2
+
+    def weights(self) -> tuple[Weight, ...]:
+        """Projections down, norms on the latents, projections up."""
+        down = self.kv_rank + self.rotary_dim
+        up = self.heads * (self.plain_dim + self.value_dim)
+        named = [
+            Weight("latent of keys and values", (self.hidden, down), split=None),
+            Weight("norm of keys and values", (self.kv_rank,), "norm", None),
+            Weight("keys and values", (self.kv_rank, up)),
+            Weight("queries", (self.q_rank or self.hidden, self.heads * self.key_dim)),
+            Weight("output", (self.heads * self.value_dim, self.hidden)),
+        ]
+        if self.q_rank:
+            named.append(Weight("latent of queries", (self.hidden, self.q_rank), split=None))
+            named.append(Weight("norm of queries", (self.q_rank,), "norm", None))
+        if self.bias:
+            named += [Weight(f"bias to {width}", (width,), "bias", None) for width in (down, self.hidden)]
+            named += [Weight("query bias", (self.q_rank,), "bias", None)] if self.q_rank else []
+        return tuple(named)
+
+    def tensor_limits(self) -> tuple[tuple[str, int], ...]:
+        """Whole heads on every rank."""
+        return (("attention heads", self.heads),)
+
+    def _projections(self, p: Pass) -> dict[str, dict[str, Any]]:
+        """Shapes of the products before the core, by name, in their order."""
+        heads = self.heads / p.tp
+        shapes = {"q down": (self.hidden, self.q_rank)} if self.q_rank else {}
+        shapes |= {
+            "q up": (self.q_rank or self.hidden, heads * self.key_dim),
+            "kv down": (self.hidden, self.kv_rank + self.rotary_dim),
+            "kv up": (self.kv_rank, heads * (self.plain_dim + self.value_dim)),
+        }
+        return {name: {"tokens": p.tokens, "inputs": i, "outputs": o} for name, (i, o) in shapes.items()}
+
+    def _output(self, p: Pass) -> dict[str, Any]:
+        return {"tokens": p.tokens, "inputs": self.heads * self.value_dim / p.tp, "outputs": self.hidden}
+
+    def _between(self, p: Pass, *, backward: bool) -> tuple[Work, ...]:
+        """Norms on the latents and the rotation; the result's parts are put together."""
+        end, passes = (" backward", 3) if backward else ("", 2)
+        latents = p.tokens * (self.kv_rank + (self.q_rank or 0))
+        heads = self.heads / p.tp
+        rotated = p.tokens * (heads + 1) * self.rotary_dim
+        joined = p.tokens * heads * self.key_dim
+        return (
+            stream(f"latent norms{end}", p, elements=latents, passes=passes, kind="norm", launches=2),
+            stream(f"rotary{end}", p, elements=rotated, passes=2, kind="rotary"),
+            stream(f"join keys{end}", p, elements=joined, passes=2, kind="copy"),
+        )
+
+    def forward(self, p: Pass) -> Work:
+        """Down, norm, up, rotate, attend, project, with the messages around them."""
+        products = [linear_forward(name, p, **shape) for name, shape in self._projections(p).items()]
+        if self._cached(p):
+            products = [*products[:-1], *self._absorbed(p)]
+        output = linear_forward("output", p, **self._output(p))
+        parts = (*products, *self._between(p, backward=False), self.core(p), output)
+        return Serial("attention", (*region_entry(p, self.hidden), *parts, *region_exit(p, self.hidden)))
+
+    def _cached(self, p: Pass) -> bool:
+        """Whether an earlier pass has left latents: a structure, told by keys that are not the queries."""
+        return p.keys is not p.queries
+
+    def _absorbed(self, p: Pass) -> tuple[Matmul, Matmul]:
+        """Queries into the latent, and results out of it: the projection up, head by head."""
+        heads, size = self.heads / p.tp, p.element_bytes
+
+        def product(name: str, n: int, k: int) -> Matmul:
+            return Matmul(name, p.tokens, n, k, heads, p.core_dtype, size, size)
+
+        queries = product("queries to latent", self.kv_rank, self.plain_dim)
+        return queries, product("values from latent", self.value_dim, self.kv_rank)
+
+    def backward(self, p: Pass) -> Work:
+        """The mirror of forward; each linear layer has two products."""
+        shapes = reversed(self._projections(p).items())
+        products = [one for name, shape in shapes for one in linear_backward(name, p, **shape)]
+        output = linear_backward("output", p, **self._output(p))
+        entry = region_entry(p, self.hidden, backward=True)
+        leave = region_exit(p, self.hidden, backward=True)
+        core, between = self._core(p, backward=True), self._between(p, backward=True)
+        return Serial("attention backward", (*leave, *output, core, *between, *products, *entry))
+
+    def core(self, p: Pass) -> Work:
+        """Scores, softmax and weighted values of this device's heads."""
+        return self._core(p, backward=False)
+
+    def _core(self, p: Pass, *, backward: bool) -> Work:
+        heads, cached = self.heads / p.tp, self._cached(p)
+        key, value = (self.key_dim, self.value_dim)
+        if cached:
+            key, value = self.kv_rank + self.rotary_dim, self.kv_rank
+        pairs = visible_pairs(p.queries, p.keys, causal=self.causal, keys=p.keys if cached else None) / p.cp
+        if not p.fused_attention:
+            return self._unfused(p, (key, value), backward=backward)
+        # backward: three products of the size of keys (scores again, their two gradients) and two of that of values
+        products, width = (5, 3 * key + 2 * value) if backward else (2, key + value)
+        kernel = Attention(
+            "attention core",
+            sequences=p.sequences,
+            heads=heads,
+            kv_heads=1 if cached else heads,
+            head_dim=width * p.cp / (p.cp * products),  # of an exact pass an exact mean
+            queries=p.queries / p.cp,
+            keys=p.keys / p.cp,
+            pairs=pairs / p.cp,
+            backward=backward,
+            dtype=p.core_dtype,
+            element_bytes=p.element_bytes,
+        )
+        steps = Repeat("ring steps", p.cp, kernel)
+        return Serial("core", (*self._ring(p, steps, backward=backward), steps))
+
+    def _ring(self, p: Pass, steps: Work, *, backward: bool) -> tuple[Work, ...]:
+        """Expanded keys and values pass around the cp ranks; backward their gradients come along."""
+        width = self.heads / p.tp * (self.key_dim + self.value_dim)
+        payload = p.sequences * p.queries * width * p.element_bytes
+        messages: list[Work] = [Collective("cp keys and values", "all_gather", payload, "cp")]
+        if backward:
+            messages.append(Collective("cp key and value gradients", "reduce_scatter", payload, "cp"))
+        ring = Serial("cp ring", tuple(messages))
+        hidden = Overlap("cp ring", ring, Repeat("steps", 1 - 1 / p.cp, steps))
+        return (hidden if p.overlap_context else ring,)
+
+    def _unfused(self, p: Pass, dims: tuple[int, int], *, backward: bool) -> Work:
+        """Batched products over full score matrices."""
+        rows, keys, batch = p.queries / p.cp, p.keys, p.sequences * self.heads / p.tp
+        scores = batch * rows * keys
+
+        def product(name: str, m: Any, n: Any, k: Any) -> Matmul:
+            return Matmul(name, m, n, k, batch, p.core_dtype, p.element_bytes, p.element_bytes)
+
+        forward = (product("scores", rows, keys, dims[0]), product("weighted values", rows, dims[1], keys))
+        if not backward:
+            softmax = stream("softmax", p, elements=scores, passes=2, kind="softmax")
+            return Serial("core", (forward[0], softmax, forward[1]))
+        softmax = stream("softmax backward", p, elements=scores, passes=3, kind="softmax")
+        values = (product("values dgrad", keys, dims[1], rows), product("weights dgrad", rows, keys, dims[1]))
+        inputs = (product("queries dgrad", rows, dims[0], keys), product("keys dgrad", keys, dims[0], rows))
+        return Serial("core backward", (*values, softmax, *inputs))
+
+    def saved(self, p: Pass) -> Any:
+        """Input, latents before and after their norms, queries, keys, values and the core's result."""
+        latents = 2 * self.kv_rank + self.rotary_dim + 2 * (self.q_rank or 0)
+        heads = self.heads / p.tp * 2 * (self.key_dim + self.value_dim)
+        kept = p.shard_tokens * self.hidden + p.tokens * (latents + heads)
+        return kept * p.element_bytes + self.saved_core(p)
+
+    def saved_core(self, p: Pass) -> Any:
+        """Softmax result; fused kernels keep a number a row."""
+        if p.fused_attention:
+            return p.tokens * self.heads / p.tp * 4
+        return p.tokens * self.heads / p.tp * p.keys * p.element_bytes
+
+    def kv_bytes(self, context: Any, element_bytes: Any) -> Any:
+        """The latent and the shared rotated key of every position."""
+        return context * (self.kv_rank + self.rotary_dim) * element_bytes
