@@ -81,6 +81,19 @@ def test_what_has_no_cache_says_so():
     assert described(pictures.replace(extent=()))["flops_per_sample"] is None
 
 
+def test_an_encoder_has_no_cache_and_is_not_run_for_every_token():
+    sizes = {"vocab_size": 1000, "hidden_size": 64, "num_hidden_layers": 2, "num_attention_heads": 4}
+    bert = Model.from_hf({"model_type": "bert", "intermediate_size": 128, **sizes})
+    assert described(bert)["kv_bytes_per_token"]["reserved"] == 0
+    t5 = {"model_type": "t5", "vocab_size": 1000, "d_model": 64, "d_kv": 16, "d_ff": 128, "num_heads": 4}
+    small, deep = (described(Model.from_hf({**t5, "num_layers": n, "num_decoder_layers": 3})) for n in (2, 8))
+    assert small["kv_bytes_per_token"]["needed"] == 3 * 2 * 64 * 2
+    assert small["flops_per_token"] == deep["flops_per_token"]
+    assert small["parameters"] < deep["parameters"]
+    places = [block["place"] for block in small["blocks"]]
+    assert [place for place in places if place.startswith("source")] == places[: places.index("entry")]
+
+
 def test_a_context_has_tokens(capsys):
     with pytest.raises(InputError, match="at least 1"):
         described(Model.load("gpt2"), context=0)

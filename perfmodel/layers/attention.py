@@ -350,11 +350,13 @@ class SelfAttention(Layer):
         return linear_forward("qkv", p, **self._qkv_shape(p)) if first else super().spared(p, first=first)
 
     def kv_bytes(self, context: Any, element_bytes: Any) -> Any:
-        """Keys and values of the positions that the window, or the chunk, still holds."""
+        """Keys and values of the positions that the window, or the chunk, still holds; an encoder keeps none."""
+        if not self.causal:
+            return 0
         held = context if self.window is None else minimum(context, self.window)
         held = held if self.chunk is None else minimum(held, self.chunk)
         return held * 2 * self.kv_width * element_bytes
 
     def kv_bytes_reserved(self, context: Any, element_bytes: Any) -> Any:
         """Keys and values of every position."""
-        return context * 2 * self.kv_width * element_bytes
+        return context * 2 * self.kv_width * element_bytes if self.causal else 0

@@ -71,10 +71,10 @@ def described(model: Model, *, context: int = CONTEXT) -> dict[str, Any]:
 
 
 def _operations(model: Model) -> tuple[int | None, int | None]:
-    """Forward operations of one token, or of one sample where there are no tokens [FLOP]."""
+    """Forward operations of one token, what it reads from done, or of one sample where there are no tokens [FLOP]."""
     try:
         if model.input == "tokens" and model.fixed_length is None:
-            return model.flops(sequence_length=1), None
+            return model.flops(mode="decode"), None
         return None, model.flops()
     except InputError:  # a model of images or signals that has no size of its own
         return None, None
