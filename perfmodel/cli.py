@@ -70,6 +70,10 @@ def _complain(message: str) -> int:
     return BAD_INPUT
 
 
+def _listed(text: str) -> list[str]:
+    return [item.strip() for item in text.split(",") if item.strip()]
+
+
 def _print_json(value: Any) -> None:
     print(json.dumps(value, indent=2, allow_nan=False))
 
@@ -84,6 +88,13 @@ def estimate(  # noqa: PLR0917  # one parameter an option
     sequence_length: Annotated[int, typer.Option(help="Tokens of one sequence.")] = 4096,
     precision: Annotated[str, typer.Option(help="bf16, fp16, tf32, fp32, fp8, mxfp8 or nvfp4.")] = "bf16",
     recompute: Annotated[str, typer.Option(help="none, selective or full.")] = "none",
+    recompute_modules: Annotated[
+        str, typer.Option(help="Modules that selective repeats: attention core, attention, mlp, norm, …")
+    ] = "attention core",
+    recompute_every: Annotated[int, typer.Option(help="Recompute one layer of so many.")] = 1,
+    kernels: Annotated[
+        str, typer.Option(help="Whose kernels keep activations: fused, eager or transformers.")
+    ] = "fused",
     optimizer: Annotated[str, typer.Option(help=", ".join(OPTIMIZERS) + ".")] = "adamw",
     attention: Annotated[str, typer.Option(help="flash or unfused.")] = "flash",
     tp: Annotated[int, typer.Option(help="Tensor-parallel degree.")] = 1,
@@ -102,12 +113,15 @@ def estimate(  # noqa: PLR0917  # one parameter an option
     as_json: Json = False,
 ) -> int:
     """Predict one training step: its time, memory, utilisation and limiting resource."""
-    hidden = tuple(axis.strip() for axis in overlap.split(",") if axis.strip())
+    hidden = tuple(_listed(overlap))
     work = pm.Training(
         global_batch=global_batch,
         sequence_length=sequence_length,
         precision=precision,
         recompute=recompute,
+        recompute_modules=tuple(_listed(recompute_modules)),
+        recompute_every=recompute_every,
+        kernels=kernels,
         optimizer=optimizer,
         attention=attention,
     )

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from typing import Literal, NamedTuple
+from typing import Literal, NamedTuple, Self
 
-from pydantic import Field, field_validator
+from pydantic import Field, field_validator, model_validator
 
-from perfmodel.errors import unknown
+from perfmodel.errors import Faults, unknown
 from perfmodel.layers import Weight
 from perfmodel.layers.kept import Kernels
 from perfmodel.specs import Spec
@@ -166,7 +166,12 @@ class Training(Spec):
     precision: str = "bf16"
     """Number formats: bf16, fp16, tf32, fp32, fp8, mxfp8 or nvfp4."""
     recompute: Literal["none", "selective", "full"] = "none"
-    """Activations computed again in backward: none, the attention core (selective), or whole layers (full)."""
+    """Activations computed again in backward: none, named modules (selective), or whole layers (full)."""
+    recompute_modules: tuple[str, ...] = Field(default=("attention core",), min_length=1)
+    """Modules that selective recomputation repeats: kinds of layer (attention, mlp, norm, mixture of experts, …) or
+    parts of one (attention core, activation)."""
+    recompute_every: int = Field(default=1, gt=0, le=10**5)
+    """Of so many layers one is recomputed; the others keep everything [-]."""
     optimizer: str = "adamw"
     """The optimizer: adamw, adamw_pure, adamw_8bit, adafactor, sgd_momentum, muon or lion."""
     attention: Literal["flash", "unfused"] = "flash"
@@ -195,6 +200,33 @@ class Training(Spec):
         if value not in OPTIMIZERS:
             raise unknown("optimizer", value, OPTIMIZERS)
         return value
+
+    @model_validator(mode="after")
+    def _one_policy(self) -> Self:
+        faults = Faults("Training")
+        default = type(self).model_fields["recompute_modules"].default
+        if self.recompute != "selective" and self.recompute_modules != default:
+            faults.add(f"recompute_modules are those of recompute = 'selective', which is {self.recompute!r}")
+        if self.recompute == "none" and self.recompute_every != 1:
+            faults.add(
+                f"recompute_every = {self.recompute_every}, but recompute = 'none'; 'selective' or 'full' repeat"
+            )
+        faults.raise_if_any()
+        return self
+
+    @property
+    def policy(self) -> str:
+        """What is recomputed, in words.
+
+        Examples
+        --------
+        >>> Training(global_batch=1, sequence_length=1, recompute="full", recompute_every=2).policy
+        'full, one layer of 2'
+        """
+        modules = "" if self.recompute != "selective" else ": " + ", ".join(self.recompute_modules)
+        default = type(self).model_fields["recompute_modules"].default
+        what = self.recompute + (modules if self.recompute_modules != default else "")
+        return what + (f", one layer of {self.recompute_every}" if self.recompute_every > 1 else "")
 
     @property
     def formats(self) -> Precision:

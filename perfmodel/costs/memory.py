@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any, NamedTuple
 
 from perfmodel.costs.base import StageMemory
+from perfmodel.costs.recompute import recomputed, recomputed_share
 from perfmodel.costs.stages import shares
 from perfmodel.costs.states import optimizer_bytes
 from perfmodel.formulas.memory import sharded
@@ -24,7 +25,7 @@ def local_parameters(layers: tuple[Layer, ...], tp: Any) -> Any:
     return sum(layer.local_parameters(tp) for layer in layers)
 
 
-def block_activations(block: Block, work: Training, p: Pass, hidden: int) -> Any:
+def block_activations(block: Block, work: Training, p: Pass, hidden: int, share: Any = 1) -> Any:
     """Bytes one repetition of a block keeps for backward, under the recomputation in force.
 
     Parameters
@@ -33,6 +34,7 @@ def block_activations(block: Block, work: Training, p: Pass, hidden: int) -> Any
     work : says what is recomputed
     p : the pass
     hidden : width of the residual stream, which full recomputation keeps [-]
+    share : of the repetitions that it applies to [-]
 
     Returns
     -------
@@ -42,14 +44,7 @@ def block_activations(block: Block, work: Training, p: Pass, hidden: int) -> Any
     ----------
     Korthikanti et al. (2022), arXiv:2205.05198, table 2
     """
-    everything = sum(layer.saved(p) for layer in block.layers)
-    match work.recompute:
-        case "full":
-            return p.shard_tokens * hidden * p.element_bytes
-        case "selective":
-            return everything - sum(layer.saved_core(p) for layer in block.layers)
-        case _:
-            return everything
+    return sum(layer.saved(p) for layer in block.layers) - share * recomputed(block, work, p, hidden).spared
 
 
 class _Held(NamedTuple):
@@ -92,10 +87,11 @@ def _saved_once(model: Model, work: Training, p: Pass) -> Any:
 def _held(model: Model, work: Training, layout: Parallel, p: Pass) -> _Held:
     copy = _head_copy(model)
     largest: Any = 0
-    recomputed: Any = 0
+    moment: Any = 0
+    share = recomputed_share(model, work)
     for block in model.blocks:
         largest = maximum(largest, local_parameters(block.layers, p.tp))
-        recomputed = maximum(recomputed, sum(layer.saved(p) for layer in block.layers))
+        moment = maximum(moment, recomputed(block, work, p, model.hidden).moment)
     bodies = [(block.repeat, *_states(block.layers, work, p)) for block in model.blocks]
     entry, leave, head = (_states(part, work, p) for part in (model.entry, model.exit, copy))
     return _Held(
@@ -109,10 +105,10 @@ def _held(model: Model, work: Training, layout: Parallel, p: Pass) -> _Held:
         states_head=head[1],
         saved_entry=sum(layer.saved(p) for layer in model.entry) + _saved_once(model, work, p),
         saved_body=sum(
-            block.repeat * block_activations(block, work, p, model.hidden) for block in model.blocks
+            block.repeat * block_activations(block, work, p, model.hidden, share) for block in model.blocks
         ),
         saved_exit=sum(layer.saved(p) for layer in model.exit),
-        recomputed=recomputed if work.recompute == "full" else 0,
+        recomputed=moment,
         logits=sum(layer.loss_bytes(p) for layer in model.exit if isinstance(layer, Head)),
         layer=largest,
     )

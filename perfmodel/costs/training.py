@@ -6,6 +6,7 @@ from typing import Any
 
 from perfmodel.costs.base import Costs
 from perfmodel.costs.memory import local_parameters, stage_memories
+from perfmodel.costs.recompute import check_modules, recomputed, recomputed_share
 from perfmodel.costs.stages import Shares, shares
 from perfmodel.costs.states import mean_state_bytes
 from perfmodel.layers import Pass
@@ -59,12 +60,15 @@ def training_costs(model: Model, work: Training, layout: Parallel) -> Costs:
     Korthikanti et al. (2022), arXiv:2205.05198 (tensor, sequence and pipeline parallelism of a transformer);
     Rajbhandari et al. (2020), arXiv:1910.02054 (sharded states)
     """
+    check_modules(model, work)
     p = training_pass(work, layout)
     step = _Step(model, work, layout, p)
     tree = Serial("training step", (step.pipeline(), *step.gradients(), *step.optimizer()))
     whole = _whole_step(work, p)
     forward = total(model.forward(whole), flops)
-    repeated = sum(block.repeat * total(_recomputed(block, work, whole), flops) for block in model.blocks)
+    repeated = sum(
+        block.repeat * total(_recomputed(block, work, whole, model), flops) for block in model.blocks
+    )
     return Costs(
         tree=tree,
         memory=stage_memories(model, work, layout, p),
@@ -101,15 +105,10 @@ def _whole_step(work: Training, p: Pass) -> Pass:
     return p._replace(sequences=work.global_batch, tp=1, cp=1, sequence_parallel=False, fused_attention=True)
 
 
-def _recomputed(block: Block, work: Training, p: Pass) -> Work:
-    """What backward computes again for one repetition of a block."""
-    match work.recompute:
-        case "full":
-            return Serial("recompute", tuple(layer.forward(p) for layer in block.layers))
-        case "selective":
-            return Serial("recompute attention core", tuple(layer.core(p) for layer in block.layers))
-        case _:
-            return Serial("recompute nothing", ())
+def _recomputed(block: Block, work: Training, p: Pass, model: Model) -> Work:
+    """What backward computes again for one repetition of a block, mean over the repetitions."""
+    again, share = recomputed(block, work, p, model.hidden).work, recomputed_share(model, work)
+    return again if work.recompute_every == 1 else Repeat("recomputed layers", share, again)
 
 
 class _Step:
@@ -126,7 +125,8 @@ class _Step:
     def _block(self, block: Block) -> tuple[Work, Work]:
         p, layers = self.pass_, block.layers
         forward = Serial("layer forward", tuple(layer.forward(p) for layer in layers))
-        parts = (_recomputed(block, self.work, p), *(layer.backward(p) for layer in reversed(layers)))
+        again = _recomputed(block, self.work, p, self.model)
+        parts = (again, *(layer.backward(p) for layer in reversed(layers)))
         backward = Serial("layer backward", parts)
         size = local_parameters(layers, p.tp)
         return (

@@ -184,6 +184,14 @@ class Layer(Spec):
         """
         return 0
 
+    def saved_input(self, p: Pass) -> Any:
+        """Part of `saved` that is the layer's input, which stays where the layer is recomputed [B]."""
+        return p.shard_tokens * getattr(self, "hidden", 0) * p.element_bytes
+
+    def parts(self, p: Pass) -> dict[str, tuple[Work, Any]]:
+        """Parts of the layer that backward can compute again, by name: the work, and the bytes given up for it."""
+        return {"attention core": (self.core(p), self.saved_core(p))}
+
     def saved_core(self, p: Pass) -> Any:
         """Part of `saved` that recomputing the attention core gives back [B]."""
         return 0

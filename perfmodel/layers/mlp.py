@@ -59,12 +59,15 @@ class Mlp(Layer):
     def _down_shape(self, p: Pass) -> dict[str, Any]:
         return {"tokens": p.tokens, "inputs": self.inner / p.tp, "outputs": self.hidden}
 
+    def _activation(self, p: Pass) -> Work:
+        inner, passes = p.tokens * self.inner / p.tp, 3 if self.gated else 2
+        return stream("activation", p, elements=inner, passes=passes, kind="activation")
+
     def forward(self, p: Pass) -> Work:
         """Up, activation, down, with the messages around them."""
         up = linear_forward("mlp up", p, **self._up_shape(p))
         down = linear_forward("mlp down", p, **self._down_shape(p))
-        inner, passes = p.tokens * self.inner / p.tp, 3 if self.gated else 2
-        activation = stream("activation", p, elements=inner, passes=passes, kind="activation")
+        activation = self._activation(p)
         entry, leave = region_entry(p, self.hidden, up), region_exit(p, self.hidden, down)
         return Serial("mlp", (*entry, up, activation, down, *leave))
 
@@ -82,3 +85,8 @@ class Mlp(Layer):
         """Input, what the activation needs, and what the down projection needs."""
         tensors = activation_tensors(p.kernels, self.activation, gated=self.gated)
         return (p.shard_tokens * self.hidden + p.tokens * tensors * self.inner / p.tp) * p.element_bytes
+
+    def parts(self, p: Pass) -> dict[str, tuple[Work, Any]]:
+        """The activation: all that it keeps but the outputs of the first projection."""
+        inner = self.saved(p) - self.saved_input(p) - p.tokens * self.up_width / p.tp * p.element_bytes
+        return {**super().parts(p), "activation": (self._activation(p), inner)}

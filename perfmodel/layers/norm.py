@@ -42,6 +42,10 @@ class Norm(Layer):
         """The input; framework code keeps copies and statistics, too."""
         return norm_bytes(p.kernels, self.kind, p.element_bytes, width=self.width, rows=p.shard_tokens)
 
+    def saved_input(self, p: Pass) -> Any:
+        """The residual stream, in its own format."""
+        return p.shard_tokens * self.width * p.element_bytes
+
 
 class Residual(Layer):
     """Adds a sub-layer's output to the stream, with dropout where the model trains with it."""

@@ -208,7 +208,7 @@ def _memory(est: TrainingEstimate) -> Iterator[Entry]:
         "memory: activations",
         show(memory.activations, "B"),
         f"bytes each layer saves x layers of the stage x micro-batches alive, {maths}",
-        {"stages": str(layout.pp), "v": str(layout.vpp), "recompute": est.work.recompute},
+        {"stages": str(layout.pp), "v": str(layout.vpp), "recompute": est.work.policy},
         source,
     )
     declared = est.efficiency.overhead

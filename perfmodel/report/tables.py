@@ -65,7 +65,7 @@ def describe(est: TrainingEstimate) -> str:
     return (
         f"{est.model.name} on {est.cluster.devices} x {est.cluster.device.name}: {', '.join(degrees)}, "
         f"{layout.sharding}, micro batch {layout.micro_batch}, global batch {work.global_batch} x "
-        f"{work.sequence_length} tokens, {work.precision}, recompute {work.recompute}"
+        f"{work.sequence_length} tokens, {work.precision}, recompute {work.policy}"
     )
 
 

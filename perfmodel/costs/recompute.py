@@ -1,0 +1,134 @@
+"""Recomputation: what backward computes again, and what forward need not keep for it."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any, NamedTuple
+
+from perfmodel.errors import unknown
+from perfmodel.layers import Layer, Norm, Pass
+from perfmodel.model import Block, Model
+from perfmodel.ops import maximum
+from perfmodel.work import Serial, Work
+from perfmodel.workload import Training
+
+__all__ = ["Again", "check_modules", "recomputed", "recomputed_share"]
+
+
+class Again(NamedTuple):
+    """What one repetition of a block computes again.
+
+    Parameters
+    ----------
+    work : that backward repeats
+    spared : activations that forward does not keep for it [B]
+    moment : of those, alive while they are computed again [B]
+    """
+
+    work: Work
+    spared: Any
+    moment: Any
+
+
+def recomputed(block: Block, work: Training, p: Pass, hidden: int) -> Again:
+    """One repetition of a block under the policy in force.
+
+    Whole blocks keep the input of the residual stream. A module keeps its own input; a norm does without its output,
+    too, where the next layer would keep it (Megatron-LM's modules without output).
+
+    Parameters
+    ----------
+    block : the repeated layers
+    work : says what is recomputed
+    p : the pass
+    hidden : width of the residual stream [-]
+
+    Returns
+    -------
+    work and bytes of one repetition
+
+    References
+    ----------
+    Chen et al. (2016), Training Deep Nets with Sublinear Memory Cost, arXiv:1604.06174; Korthikanti et al. (2022),
+    arXiv:2205.05198, section 5; Megatron-LM, --recompute-modules
+
+    Examples
+    --------
+    >>> from perfmodel.decoder import decoder
+    >>> model = decoder(layers=4, hidden=64, heads=4, inner=256, vocabulary=1000)
+    >>> work = Training(global_batch=1, sequence_length=1, recompute="selective", recompute_modules=("mlp", "norm"))
+    >>> recomputed(model.blocks[0], work, Pass(1, 1, 1), 64).spared / 2  # 3 · 256 in the mlp, the input of attention
+    832.0
+    """
+    match work.recompute:
+        case "full":
+            everything = sum(layer.saved(p) for layer in block.layers)
+            repeated = Serial("recompute", tuple(layer.forward(p) for layer in block.layers))
+            return Again(repeated, everything - p.shard_tokens * hidden * p.element_bytes, everything)
+        case "selective":
+            return _modules(block.layers, work.recompute_modules, p)
+        case _:
+            return Again(Serial("recompute nothing", ()), 0, 0)
+
+
+def recomputed_share(model: Model, work: Training) -> Any:
+    """Share of the layers that the policy applies to: of every n, the last one (torchtitan's selective option).
+
+    Examples
+    --------
+    >>> from perfmodel.decoder import decoder
+    >>> model = decoder(layers=5, hidden=64, heads=4, inner=256, vocabulary=1000)
+    >>> recomputed_share(model, Training(global_batch=1, sequence_length=1, recompute="full", recompute_every=2))
+    0.4
+    """
+    return 1 if work.recompute_every == 1 else model.depth // work.recompute_every / model.depth
+
+
+def check_modules(model: Model, work: Training) -> None:
+    """Refuse modules that no layer of the model has.
+
+    Raises
+    ------
+    UnknownNameError
+        with the names that there are
+    """
+    if work.recompute != "selective":
+        return
+    layers = [layer for block in model.blocks for layer in block.layers]
+    parts = {name for layer in layers for name in layer.parts(Pass(1, 1, 1))}
+    labels = {_name(layer) for layer in layers}
+    for module in work.recompute_modules:
+        if module not in parts and not any(_is(layer, module) for layer in layers):
+            short = {"attention"} if any(_is(layer, "attention") for layer in layers) else set()
+            raise unknown("module", module, sorted(parts | labels | short))
+
+
+def _name(layer: Layer) -> str:
+    return layer.label.replace("_", " ")
+
+
+def _is(layer: Layer, module: str) -> bool:
+    """Whether a layer is of a kind: latent attention is attention, too."""
+    return f" {_name(layer)}".endswith(f" {module}")
+
+
+def _modules(layers: tuple[Layer, ...], names: tuple[str, ...], p: Pass) -> Again:
+    again = list(_chosen(layers, names, p))
+    spared: Any = 0
+    moment: Any = 0
+    for _, size in again:
+        spared, moment = spared + size, maximum(moment, size)
+    return Again(Serial("recompute " + ", ".join(names), tuple(work for work, _ in again)), spared, moment)
+
+
+def _chosen(layers: tuple[Layer, ...], names: tuple[str, ...], p: Pass) -> Iterator[tuple[Work, Any]]:
+    """Work and bytes of each module that is named; a whole layer stands for its parts."""
+    for layer, following in zip(layers, (*layers[1:], None), strict=True):
+        if any(_is(layer, name) for name in names):
+            given_up = layer.saved(p) - layer.saved_input(p)
+            kept = following is None or any(_is(following, name) for name in names)
+            if isinstance(layer, Norm) and following is not None and not kept:
+                given_up = given_up + following.saved_input(p)
+            yield layer.forward(p), given_up
+        else:
+            yield from (part for name, part in layer.parts(p).items() if name in names)
