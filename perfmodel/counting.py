@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterable
 from fractions import Fraction
 from typing import TYPE_CHECKING, Any, Literal, NamedTuple, get_args
 
-from perfmodel.errors import Faults, unknown
+from perfmodel.errors import Faults, InputError, unknown
 from perfmodel.layers import Head, Layer, Pass
 from perfmodel.walk import Entrance, walk
 from perfmodel.work import Leaf, Repeat, Serial, Work, flops, leaves, total
@@ -147,6 +147,8 @@ class Counting(NamedTuple):
         parts: dict[str, Work] = {}
         spared: dict[str, Work] = {}
         for label, layer, times, p in walk(model, self._pass(model)):
+            if any(size < 1 for size in layer.after(p).extent):
+                raise InputError(f"model {model.name!r}: what enters is too small, {label} leaves nothing of it")
             first, later = (layer.spared(p, first=is_first) for is_first in (not parts, False))
             spared[label] = Serial(label, (first, Repeat(label, times - 1, later)))
             seen = p._replace(queries=Fraction(1)) if last and isinstance(layer, Head) else p

@@ -10,6 +10,7 @@ from hypothesis import strategies as st
 
 from perfmodel.errors import InputError, UnknownNameError, UnsupportedError
 from perfmodel.huggingface import FAMILIES, read
+from perfmodel.huggingface.headed import Headed
 from perfmodel.huggingface.table import family
 from perfmodel.huggingface.unbuilt import MODEL_TYPES
 from perfmodel.model import CATALOGUE, Model, models
@@ -29,12 +30,26 @@ REQUIRED = {
 
 
 def config(row):
-    return {"model_type": row["model_type"], **row["config"]}
+    keys = {"model_type": row["model_type"], **row["config"]}
+    headed = issubclass(family(row["model_type"]), Headed)
+    return keys | {"architectures": [row["architecture"]]} if headed else keys
+
+
+# The counter finds a table by its class, nn.Embedding: positions and learned tokens that are bare parameters it puts
+# under none of these, and of CLIP it takes no table for that of the tokens.
+BARE = {"vit", "deit", "dinov2", "dinov2_with_registers", "swin", "clip", "clip_vision_model", "siglip",
+        "siglip_vision_model", "sam", "sam_vision_model", "wav2vec2", "hubert", "llama4"}  # fmt: skip
 
 
 def expected(row):
-    """The five counts of a golden row."""
-    return {key: row[key] for key in counts(read(GPT2))}
+    """The counts of a golden row: all five, or those that tell bare parameters from no others."""
+    vague = {"other_embedding_params", "embedding_params"} if row["model_type"] in BARE else set()
+    return {key: row[key] for key in counts(read(GPT2)) if key not in vague}
+
+
+def compared(row, model):
+    """The same counts of a model."""
+    return {key: value for key, value in counts(model).items() if key in expected(row)}
 
 
 def counts(model):
@@ -64,14 +79,14 @@ def is_vector(weight, model):
 @pytest.mark.golden
 @pytest.mark.parametrize("row", GOLDEN["rows"], ids=lambda row: row["model"])
 def test_published_models_are_counted_exactly(row):
-    assert counts(read(config(row))) == expected(row)
+    assert compared(row, read(config(row))) == expected(row)
 
 
 @pytest.mark.golden
 @pytest.mark.parametrize("row", GOLDEN["bundled"], ids=lambda row: row["model"])
 def test_bundled_models_are_counted_exactly(row):
     model = Model.load(row["model"])
-    assert counts(model) == expected(row)
+    assert compared(row, model) == expected(row)
     assert CATALOGUE.load(row["model"]).config == config(row)
 
 
@@ -85,7 +100,7 @@ def test_every_key_means_what_it_means_in_transformers(model_type):
     faults = [
         f"{row['model']}: {row['config']}"
         for row in VARIANTS[model_type]
-        if counts(read(config(row))) != expected(row)
+        if compared(row, read(config(row))) != expected(row)
     ]
     assert not faults
 

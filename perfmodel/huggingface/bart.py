@@ -165,6 +165,7 @@ class Marian(BartLike):
 
     prefix = "Marian"
     heads = ("MTModel", "Model")
+    writes = "MTModel"
 
     vocab_size: Size = 58101
     """Tokens known [-]."""

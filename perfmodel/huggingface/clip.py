@@ -15,7 +15,7 @@ from perfmodel.layers.cross_attention import AttentionPooling
 from perfmodel.layers.mlp import Mlp
 from perfmodel.layers.norm import Norm, Residual
 from perfmodel.layers.pooling import Readout
-from perfmodel.layers.position_bias import LearnedVectors
+from perfmodel.layers.similarity import Similarity
 from perfmodel.model import Model
 
 __all__ = ["Clip", "ClipText", "ClipVision", "Siglip", "SiglipText", "SiglipVision", "nested_faults"]
@@ -255,7 +255,7 @@ class Clip(Headed):
         to_text, to_image = (
             Readout(inputs=tower.hidden, outputs=self.projection_dim, bias=False) for tower in both
         )
-        scale = LearnedVectors(name="temperature", shape=())
+        scale = Similarity(width=self.projection_dim)
         source = self.joined(both[1], (to_image,))
         return self.joined(both[0], (to_text, scale)).replace(source=source, name=name, family=family)
 
@@ -275,6 +275,6 @@ class Siglip(Clip):
         family : its `model_type`
         """
         text = self.tower(SiglipText, self.text_config)
-        learned = (LearnedVectors(name=what, shape=(1,)) for what in ("temperature", "bias"))
         source = self.tower(SiglipVision, self.vision_config)
-        return self.joined(text, tuple(learned)).replace(source=source, name=name, family=family)
+        alike = Similarity(width=source.hidden, bias=True)
+        return self.joined(text, (alike,)).replace(source=source, name=name, family=family)

@@ -30,6 +30,9 @@ __all__ = ["Sam", "SamVision"]
 POINTS = 2
 """Tokens of a prompt of one point: itself, and one for no further point [-]."""
 
+BLOCK_RATE = 2
+"""Attention between tokens and image in a block of the decoder is so many times narrower than the tokens [-]."""
+
 
 def _norm(width: int) -> Norm:
     return Norm(width=width, kind="layer", bias=True)
@@ -170,7 +173,7 @@ class SamDecoder(Headed):
     num_attention_heads: Size = 8
     """Heads [-]."""
     attention_downsample_rate: Depth = 2
-    """Attention between tokens and image is so many times narrower [-]."""
+    """The last attention of tokens to the image is so many times narrower; those in the blocks always twice [-]."""
     num_multimask_outputs: Depth = 3
     """Masks besides the one of an unambiguous prompt [-]."""
     iou_head_depth: int = Field(default=3, ge=2, le=1000)
@@ -189,11 +192,12 @@ class SamDecoder(Headed):
         yield from super().contradictions(keys)
         names = ("hidden_size", "num_attention_heads", "attention_downsample_rate")
         width, heads, rate = (cls._number(keys, name) for name in names)
-        if width and heads and rate and (width % rate or width // rate % heads):
-            yield (
-                f"num_attention_heads = {heads} must divide hidden_size / attention_downsample_rate = "
-                f"{width} / {rate}"
-            )
+        for narrower in dict.fromkeys((rate, BLOCK_RATE)):
+            if width and heads and narrower and width % (narrower * heads):
+                yield (
+                    f"num_attention_heads = {heads} must divide hidden_size = {width} over {narrower}, the width of "
+                    "attention between tokens and image"
+                )
 
     @property
     def masks(self) -> int:
@@ -205,9 +209,9 @@ class SamDecoder(Headed):
         """Tokens that are not of the prompt: one a mask, one for their quality [-]."""
         return self.masks + 1
 
-    def _narrow(self) -> dict[str, int]:
+    def _narrow(self, rate: int = BLOCK_RATE) -> dict[str, int]:
         width, heads = self.hidden_size, self.num_attention_heads
-        return {"hidden": width, "heads": heads, "head_dim": width // self.attention_downsample_rate // heads}
+        return {"hidden": width, "heads": heads, "head_dim": width // rate // heads}
 
     def block(self) -> tuple[Layer, ...]:
         """Tokens among themselves, tokens to image, feed-forward, image to tokens."""
@@ -242,7 +246,8 @@ class SamDecoder(Headed):
             Activation(width=width // 8, kind="gelu"),
             MaskProduct(masks=self.masks, width=width // 8),
         )
-        return (CrossAttention(**self._narrow()), _norm(width), *hyper, *quality, *finer)
+        last = CrossAttention(**self._narrow(self.attention_downsample_rate))
+        return (last, _norm(width), *hyper, *quality, *finer)
 
 
 class Sam(Headed):

@@ -38,6 +38,8 @@ class Seq2Seq(Headed):
     """A family of such models."""
 
     heads: ClassVar[tuple[str, ...]] = ("ForConditionalGeneration", "Model")
+    writes: ClassVar[str] = "ForConditionalGeneration"
+    """The head that predicts tokens."""
     width_keys: ClassVar[tuple[str, ...]]
     """Width of the model, then heads of encoder and decoder, each dividing it unless heads have their own size."""
 
@@ -106,7 +108,7 @@ class Seq2Seq(Headed):
         if self.head == "EncoderModel":
             return reader.replace(name=name, entry=(table, *reader.entry[1:]))
         leave: tuple[Layer, ...] = (halves.decoder.normed(),) if halves.final_norm else ()
-        if self.head == "ForConditionalGeneration":
+        if self.head == self.writes:
             leave = (*leave, Head(vocabulary=self.vocabulary, width=width, tied=halves.tied))
         return Model(
             name=name,

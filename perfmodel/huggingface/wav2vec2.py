@@ -20,6 +20,8 @@ from perfmodel.model import Model
 
 __all__ = ["Hubert", "Wav2Vec2"]
 
+SECOND = 16_000
+"""Samples that stand for a signal where nobody says how long it is: one second at the rate of these models [-]."""
 _LISTS = ("conv_dim", "conv_kernel", "conv_stride")
 
 
@@ -167,6 +169,7 @@ class Wav2Vec2(Labelled):
             blocks=stack.blocks(),
             exit=(*((stack.normed(),) if pre else ()), *self.readouts()),
             input="signal",
+            extent=(SECOND,),
         )
 
 

@@ -83,7 +83,7 @@ class Convolution(Layer):
         named = [Weight("filters", shape, "matrix", None)]
         if self.norm_scales:
             ones = (1,) * len(self.kernel)
-            named.append(Weight("filter scales", (*ones, self.norm_scales), "norm", None))
+            named.append(Weight("filter scales", (*ones, self.norm_scales), "channel", None))
         if self.bias:
             named.append(Weight("bias", (self.outputs,), "bias", None))
         return tuple(named)
