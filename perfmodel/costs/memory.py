@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any, NamedTuple
 
 from perfmodel.costs.base import StageMemory
-from perfmodel.costs.recompute import recomputed, recomputed_share
+from perfmodel.costs.recompute import Again, recomputed, recomputed_share
 from perfmodel.costs.stages import shares
 from perfmodel.costs.states import optimizer_bytes
 from perfmodel.formulas.memory import sharded
@@ -44,7 +44,11 @@ def block_activations(block: Block, work: Training, p: Pass, hidden: int, share:
     ----------
     Korthikanti et al. (2022), arXiv:2205.05198, table 2
     """
-    return sum(layer.saved(p) for layer in block.layers) - share * recomputed(block, work, p, hidden).spared
+    return _kept(block, p, recomputed(block, work, p, hidden), share)
+
+
+def _kept(block: Block, p: Pass, again: Again, share: Any) -> Any:
+    return sum(layer.saved(p) for layer in block.layers) - share * again.spared
 
 
 class _Held(NamedTuple):
@@ -88,10 +92,13 @@ def _held(model: Model, work: Training, layout: Parallel, p: Pass) -> _Held:
     copy = _head_copy(model)
     largest: Any = 0
     moment: Any = 0
+    saved: Any = 0
     share = recomputed_share(model, work)
     for block in model.blocks:
+        again = recomputed(block, work, p, model.hidden)
         largest = maximum(largest, local_parameters(block.layers, p.tp))
-        moment = maximum(moment, recomputed(block, work, p, model.hidden).moment)
+        moment = maximum(moment, again.moment)
+        saved = saved + block.repeat * _kept(block, p, again, share)
     bodies = [(block.repeat, *_states(block.layers, work, p)) for block in model.blocks]
     entry, leave, head = (_states(part, work, p) for part in (model.entry, model.exit, copy))
     return _Held(
@@ -104,9 +111,7 @@ def _held(model: Model, work: Training, layout: Parallel, p: Pass) -> _Held:
         head_copy=head[0],
         states_head=head[1],
         saved_entry=sum(layer.saved(p) for layer in model.entry) + _saved_once(model, work, p),
-        saved_body=sum(
-            block.repeat * block_activations(block, work, p, model.hidden, share) for block in model.blocks
-        ),
+        saved_body=saved,
         saved_exit=sum(layer.saved(p) for layer in model.exit),
         recomputed=moment,
         logits=sum(layer.loss_bytes(p) for layer in model.exit if isinstance(layer, Head)),

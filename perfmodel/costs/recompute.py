@@ -92,7 +92,7 @@ def check_modules(model: Model, work: Training) -> None:
     UnknownNameError
         with the names that there are
     """
-    if work.recompute != "selective":
+    if work.recompute != "selective" or work.recompute_modules == ("attention core",):
         return
     layers = [layer for block in model.blocks for layer in block.layers]
     parts = {name for layer in layers for name in layer.parts(Pass(1, 1, 1))}
