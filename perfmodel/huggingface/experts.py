@@ -37,6 +37,8 @@ class Routed(Dimensions):
 
     expert_keys: ClassVar[tuple[str, str]] = ("num_local_experts", "num_experts_per_tok")
     """What the family calls experts and experts a token."""
+    fewest: ClassVar[int] = 1
+    """With fewer experts a layer is dense, and nothing is routed [-]."""
 
     @classmethod
     def contradictions(cls, keys: Mapping[str, Any]) -> Iterator[str]:
@@ -48,7 +50,9 @@ class Routed(Dimensions):
         """
         yield from super().contradictions(keys)
         name, top_name = cls.expert_keys
-        yield from too_few_experts(name, cls._number(keys, name), top_name, cls._number(keys, top_name))
+        experts = cls._number(keys, name)
+        if experts and experts >= cls.fewest:
+            yield from too_few_experts(name, experts, top_name, cls._number(keys, top_name))
 
     def experts(self, **variant: Any) -> MixtureOfExperts:
         """The experts of a layer.

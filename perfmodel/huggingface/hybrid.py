@@ -27,6 +27,7 @@ class Jamba(Routed):
 
     aliases: ClassVar = {"num_local_experts": "num_experts"}
     expert_keys = ("num_experts", "num_experts_per_tok")
+    fewest = 2
 
     num_key_value_heads: Size | None = 8
     """Key and value heads; null means as many as query heads [-]."""

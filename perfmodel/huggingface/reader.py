@@ -56,8 +56,14 @@ def read(config: Any, *, text_only: bool = False) -> Model:
         keys = text_part(keys, given.place, text_only=text_only)
     cls = _family(keys, given.place)
     model_type = keys["model_type"]
-    described = _described(cls, keys, f"{given.place} ({model_type})")
-    return described.model(name=given.name or model_type, family=model_type)
+    place = f"{given.place} ({model_type})"
+    described = _described(cls, keys, place)
+    try:
+        return described.model(name=given.name or model_type, family=model_type)
+    except ValidationError as error:  # of a nested part
+        faults = Faults(f"{place}, {error.title}")
+        faults.found += told(error, cls).found
+        raise faults.error(InputError) from None
 
 
 def _reads_all(keys: Mapping[str, Any]) -> bool:

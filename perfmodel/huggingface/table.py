@@ -54,6 +54,7 @@ FAMILIES: dict[str, str] = {
     "hubert": "wav2vec2.Hubert",
     "kimi_k2": "deepseek.KimiK2",
     "llama": "llama.Llama",
+    "llama4": "llama4_vision.Llama4",
     "llama4_text": "llama4.Llama4Text",
     "m2m_100": "bart.M2M100",
     "marian": "bart.Marian",

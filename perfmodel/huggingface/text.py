@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from perfmodel.errors import UnsupportedError
+from perfmodel.huggingface.table import FAMILIES
 
 __all__ = ["text_part"]
 
@@ -51,7 +52,8 @@ def text_part(keys: Mapping[str, Any], place: str, *, text_only: bool) -> Mappin
     if text is None:
         return keys
     inherited = {key: keys[key] for key in ("tie_word_embeddings",) if key in keys}
-    return inherited | dict(keys[text])
+    own = f"{keys.get('model_type')}_text"  # the family's text model, where the part does not say which
+    return ({"model_type": own} if own in FAMILIES else {}) | inherited | dict(keys[text])
 
 
 def _refusal(keys: Mapping[str, Any], text: str | None, others: list[str]) -> str:
