@@ -7,6 +7,7 @@ from typing import Any
 from perfmodel.costs.base import Costs
 from perfmodel.costs.memory import local_parameters, stage_memories
 from perfmodel.costs.recompute import check_modules, recomputed, recomputed_share
+from perfmodel.costs.scope import check_scope
 from perfmodel.costs.stages import Shares, shares
 from perfmodel.costs.states import mean_state_bytes
 from perfmodel.layers import Pass
@@ -60,6 +61,7 @@ def training_costs(model: Model, work: Training, layout: Parallel) -> Costs:
     Korthikanti et al. (2022), arXiv:2205.05198 (tensor, sequence and pipeline parallelism of a transformer);
     Rajbhandari et al. (2020), arXiv:1910.02054 (sharded states)
     """
+    check_scope(model, work)
     check_modules(model, work)
     p = training_pass(work, layout)
     step = _Step(model, work, layout, p)

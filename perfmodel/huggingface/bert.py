@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator, Mapping
 from typing import Any, ClassVar
 
 from perfmodel.decoder import Depth, Size
@@ -222,6 +223,19 @@ class Albert(Bert):
     """Layers of a group that follow each other each time it runs [-]."""
     hidden_act: str = "gelu_new"
     """Non-linearity of the feed-forward."""
+
+    @classmethod
+    def contradictions(cls, keys: Mapping[str, Any]) -> Iterator[str]:
+        """One sentence for each rule between keys that a config.json breaks.
+
+        Parameters
+        ----------
+        keys : of the config.json, as they are
+        """
+        yield from super().contradictions(keys)
+        groups, layers = (cls._number(keys, key) for key in ("num_hidden_groups", "num_hidden_layers"))
+        if groups and layers and groups > layers:
+            yield f"num_hidden_groups = {groups} is more than num_hidden_layers = {layers}"
 
     def described(self) -> Encoder:
         """The encoder without its head."""

@@ -47,6 +47,9 @@ class Gemma3Vision(Headed):
         yield from super().contradictions(keys)
         yield from nested_faults(Gemma3, keys, "text_config")
         yield from nested_faults(SiglipVision, keys, "vision_config")
+        tokens = cls._number(keys, "mm_tokens_per_image")
+        if tokens and math.isqrt(tokens) ** 2 != tokens:
+            yield f"mm_tokens_per_image = {tokens} must be a square number"
 
     def tower(self) -> Model:
         """The image tower with what brings its patches to the text model's width."""

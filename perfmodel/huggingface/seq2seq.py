@@ -66,7 +66,7 @@ class Seq2Seq(Headed):
         for key in others:
             heads = cls._number(keys, key)
             if hidden and heads:
-                yield from HeadCounts(hidden, heads).faults((width, key, "", "no size of a head"))
+                yield from HeadCounts(hidden, heads).faults((width, key, "", ""))
 
     def reader(self, *, name: str, family: str) -> Model:
         """The encoder, which reads.

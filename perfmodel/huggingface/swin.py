@@ -67,7 +67,7 @@ class Swin(ImageModel):
         width = cls._number(keys, "embed_dim")
         for stage, number in enumerate(heads[:8]):
             if width and isinstance(number, int) and not isinstance(number, bool) and number > 0:
-                named = ("embed_dim · 2^stage", f"num_heads[{stage}]", "", "no size of a head")
+                named = ("embed_dim · 2^stage", f"num_heads[{stage}]", "", "")
                 yield from HeadCounts(width * 2**stage, number).faults(named)
 
     def layer(self, width: int, heads: int) -> tuple[Layer, ...]:
