@@ -7,6 +7,7 @@ from collections.abc import Mapping
 from typing import Any, NamedTuple
 
 from perfmodel.decoder import decoder
+from perfmodel.encoder import encoder
 from perfmodel.errors import UnsupportedError
 from perfmodel.hardware import Cluster, Device
 from perfmodel.model import Model
@@ -74,6 +75,8 @@ def _model(row: Row) -> Model:
     given = row["model"]
     if given.get("experts"):
         raise UnsupportedError("mixture of experts is not built yet")
+    if given["family"] == "bert":
+        return _encoder(row)
     if given["family"] not in FAMILIES:
         raise UnsupportedError(f"model family {given['family']} is not built yet")
     variant = dict(FAMILIES[given["family"]])
@@ -91,6 +94,23 @@ def _model(row: Row) -> Model:
         vocabulary=_padded(given["vocab"]),
         windows=_windows(given),
         **variant,
+    )
+
+
+def _encoder(row: Row) -> Model:
+    """BERT as the row has it; its head reads the few masked positions only, which is left out."""
+    given = row["model"]
+    return encoder(
+        name=given["name"],
+        family="bert",
+        layers=given["layers"],
+        hidden=given["hidden"],
+        heads=given["heads"],
+        inner=given.get("ffn") or 4 * given["hidden"],
+        vocabulary=given["vocab"],
+        positions=max(512, int(row["sequence_length"])),
+        segments=2,
+        pooler=True,
     )
 
 
