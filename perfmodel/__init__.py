@@ -18,6 +18,7 @@ import perfmodel.huggingface as _huggingface  # noqa: F401  registers the config
 from perfmodel import errors, formulas
 from perfmodel.decoder import Decoder, decoder
 from perfmodel.efficiency import Efficiency, efficiencies
+from perfmodel.encoder import Encoder, encoder
 from perfmodel.estimation import TrainingEstimate, estimate
 from perfmodel.hardware import Cluster, Device, Link, Node, Tier, devices, systems
 from perfmodel.model import Block, Model, models
@@ -33,9 +34,10 @@ if TYPE_CHECKING:
 __version__ = "0.1.0"
 
 __all__ = [
-    "Block", "Cluster", "Decoder", "Device", "Efficiency", "Link", "Model", "Node", "Parallel", "Tier", "Training",
-    "TrainingEstimate", "clusters", "cnn", "compare", "decoder", "devices", "dlrm", "efficiencies", "errors",
-    "estimate", "formulas", "lstm_classifier", "mlp", "models", "plot", "resnet50", "validate",
+    "Block", "Cluster", "Decoder", "Device", "Efficiency", "Encoder", "Link", "Model", "Node", "Parallel",
+    "Tier", "Training", "TrainingEstimate", "clusters", "cnn", "compare", "decoder", "devices", "dlrm",
+    "efficiencies", "encoder", "errors", "estimate", "formulas", "lstm_classifier", "mlp", "models", "plot",
+    "resnet50", "validate",
 ]  # fmt: skip
 
 clusters = systems
