@@ -18,7 +18,9 @@ ODD: list[Any] = [
     None, 0, -1, 1, 3, 7, 2.5, True, False, "8", "", [], [1], [None], ["full_attention"], {}, {"a": 1}, 64, 128,
     10**9, 10**12, float("nan"), float("inf"),
 ]  # fmt: skip
-FOREIGN = ["head_dim", "num_experts", "top_k", "sliding_window", "layer_types", "num_key_value_heads", "n_shared_experts"]
+FOREIGN = [
+    "head_dim", "num_experts", "top_k", "sliding_window", "layer_types", "num_key_value_heads", "n_shared_experts",
+]  # fmt: skip
 
 
 def configuration(row: dict[str, Any]) -> dict[str, Any]:
