@@ -95,7 +95,8 @@ class Model(Spec):
         if str(name).endswith(".json") or (Path(name) / "config.json").is_file():
             return cls.from_hf(name)
         spec = CATALOGUE.load(name)
-        return _reader(spec.format)(spec.config).replace(name=spec.id, sources=spec.sources)
+        doubt = (f"unverified: {spec.notes}",) if spec.unverified else ()
+        return _reader(spec.format)(spec.config).replace(name=spec.id, sources=(*spec.sources, *doubt))
 
     @classmethod
     def from_hf(cls, config: str | Path | Mapping[str, Any], *, text_only: bool = False) -> Model:
