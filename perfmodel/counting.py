@@ -148,7 +148,9 @@ class Counting(NamedTuple):
         spared: dict[str, Work] = {}
         for label, layer, times, p in walk(model, self._pass(model)):
             if any(size < 1 for size in layer.after(p).extent):
-                raise InputError(f"model {model.name!r}: what enters is too small, {label} leaves nothing of it")
+                raise InputError(
+                    f"model {model.name!r}: what enters is too small, {label} leaves nothing of it"
+                )
             first, later = (layer.spared(p, first=is_first) for is_first in (not parts, False))
             spared[label] = Serial(label, (first, Repeat(label, times - 1, later)))
             seen = p._replace(queries=Fraction(1)) if last and isinstance(layer, Head) else p

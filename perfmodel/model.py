@@ -95,7 +95,7 @@ class Model(Spec):
         if str(name).endswith(".json") or (Path(name) / "config.json").is_file():
             return cls.from_hf(name)
         spec = CATALOGUE.load(name)
-        doubt = (f"unverified: {spec.notes}",) if spec.unverified else ()
+        doubt = (f"unverified, as commonly stated: {', '.join(spec.unverified)}",) if spec.unverified else ()
         return _reader(spec.format)(spec.config).replace(name=spec.id, sources=(*spec.sources, *doubt))
 
     @classmethod
