@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from typing import Any, ClassVar
 
+from pydantic import Field
+
 from perfmodel.decoder import Depth, Size
 from perfmodel.encoder import Encoder
 from perfmodel.huggingface.headed import Labelled
@@ -213,13 +215,13 @@ class Albert(Bert):
     """Width of the tables [-]."""
     hidden_size: Size = 4096
     """Model width [-]."""
-    num_hidden_groups: Depth = 1
+    num_hidden_groups: int = Field(default=1, ge=1, le=1000)
     """Groups of layers with weights of their own [-]."""
     num_attention_heads: Size = 64
     """Heads [-]."""
     intermediate_size: Size = 16384
     """Feed-forward width [-]."""
-    inner_group_num: Depth = 1
+    inner_group_num: int = Field(default=1, ge=1, le=1000)
     """Layers of a group that follow each other each time it runs [-]."""
     hidden_act: str = "gelu_new"
     """Non-linearity of the feed-forward."""
