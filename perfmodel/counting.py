@@ -4,15 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable
 from fractions import Fraction
-from typing import TYPE_CHECKING, Any, Literal, NamedTuple, get_args
+from typing import Any, Literal, NamedTuple, get_args
 
 from perfmodel.errors import Faults, InputError, unknown
 from perfmodel.layers import Head, Layer, Pass
-from perfmodel.walk import Entrance, walk
+from perfmodel.walk import Entrance, Walked, walk
 from perfmodel.work import Leaf, Repeat, Serial, Work, flops, leaves, total
-
-if TYPE_CHECKING:
-    from perfmodel.model import Model
 
 __all__ = ["AttentionCount", "Counting", "Logits", "Mode", "Per", "masked"]
 
@@ -95,7 +92,7 @@ class Counting(NamedTuple):
         if self.mode in ("forward", "training") and self.cached:
             yield f"cached = {self.cached}, but a {self.mode} pass has no cache; valid: prefill, decode"
 
-    def of(self, model: Model, per: Per = "model") -> int | dict[str, int]:
+    def of(self, model: Walked, per: Per = "model") -> int | dict[str, int]:
         """The answer.
 
         Parameters
@@ -132,7 +129,7 @@ class Counting(NamedTuple):
         """Forward once, or with two gradients a product but for those that nobody asks for."""
         return int(3 * forward - spared) if self.mode == "training" else int(forward)
 
-    def _pass(self, model: Model) -> Pass:
+    def _pass(self, model: Walked) -> Pass:
         # exact arithmetic: no float ever holds a count
         usual = 1 if self.mode == "decode" else model.fixed_length or USUAL_LENGTH
         queries, one = Fraction(self.sequence_length or usual), Fraction(1)
@@ -140,7 +137,7 @@ class Counting(NamedTuple):
         p = Pass(Fraction(self.batch), queries, keys, one, one, source_cached=self.mode == "decode")
         return self.entrance.opened(model, p, length=self.sequence_length)
 
-    def _work(self, model: Model) -> tuple[dict[str, Work], dict[str, Work]]:
+    def _work(self, model: Walked) -> tuple[dict[str, Work], dict[str, Work]]:
         """Forward work of every layer by its label, and what backward spares."""
         p = self._pass(model)
         last = self.mode == "prefill" and self.logits == "last"

@@ -4,15 +4,63 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 from fractions import Fraction
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import Any, NamedTuple, Protocol, Self
 
 from perfmodel.errors import Faults, unknown
 from perfmodel.layers.base import Layer, Pass
 
-if TYPE_CHECKING:
-    from perfmodel.model import Model
+__all__ = ["Entrance", "Step", "Walked", "walk"]
 
-__all__ = ["Entrance", "Step", "walk"]
+
+class Repeated(Protocol):
+    """Layers that follow each other, so many times over."""
+
+    @property
+    def layers(self) -> tuple[Layer, ...]:
+        """In order."""
+
+    @property
+    def repeat(self) -> int:
+        """Times over [-]."""
+
+
+class Walked(Protocol):
+    """What a model shows of itself to those who walk through it."""
+
+    @property
+    def name(self) -> str:
+        """What reports call it."""
+
+    @property
+    def entry(self) -> tuple[Layer, ...]:
+        """Before the blocks."""
+
+    @property
+    def blocks(self) -> tuple[Repeated, ...]:
+        """The repeated part."""
+
+    @property
+    def exit(self) -> tuple[Layer, ...]:
+        """After the blocks."""
+
+    @property
+    def source(self) -> Self | None:
+        """What reads something else first."""
+
+    @property
+    def input(self) -> str:
+        """What the first layer sees: tokens, image or signal."""
+
+    @property
+    def extent(self) -> tuple[int, ...]:
+        """Size of the images or signals it was made for [-]."""
+
+    @property
+    def fixed_length(self) -> int | None:
+        """Positions of every input, where they are fixed [-]."""
+
+    def attending(self, attention: Any) -> Self:
+        """The same with no more masks than a way of counting credits."""
 
 
 class Step(NamedTuple):
@@ -32,7 +80,7 @@ class Step(NamedTuple):
     seen: Pass
 
 
-def walk(model: Model, p: Pass) -> Iterator[Step]:
+def walk(model: Walked, p: Pass) -> Iterator[Step]:
     """Every layer in the order of work: the source's first, then the model's own.
 
     Parameters
@@ -92,7 +140,7 @@ class Entrance(NamedTuple):
                 raise unknown("what enters", name, cls._fields)
         return cls(**given)
 
-    def opened(self, model: Model, p: Pass, *, length: int | None) -> Pass:
+    def opened(self, model: Walked, p: Pass, *, length: int | None) -> Pass:
         """The pass with everything that enters the model.
 
         Parameters
@@ -120,7 +168,7 @@ class Entrance(NamedTuple):
         source = extent[0] if len(extent) == 1 else Fraction(self.source_length or p.queries)
         return p._replace(source=source, extent=extent)
 
-    def _extent(self, model: Model) -> tuple[Any, ...]:
+    def _extent(self, model: Walked) -> tuple[Any, ...]:
         reads = model.source or model
         if reads.input == "tokens":
             return ()
@@ -130,7 +178,7 @@ class Entrance(NamedTuple):
         length = self.samples if model.source is None else self.source_length
         return reads.extent if length is None else (length,)
 
-    def _faults(self, model: Model, length: int | None) -> Iterator[str]:
+    def _faults(self, model: Walked, length: int | None) -> Iterator[str]:
         kind = (model.source or model).input
         own = model.input if model.source is None else "tokens"
         if own != "tokens" and length is not None:

@@ -56,7 +56,7 @@ class Family(Spec):
         ----------
         keys : of the config.json, as they are
         """
-        return features(keys, cls)
+        return features(keys, {*cls.model_fields, *cls.aliases}, cls.layer_kinds)
 
     @classmethod
     def contradictions(cls, keys: Mapping[str, Any]) -> Iterator[str]:

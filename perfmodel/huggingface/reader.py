@@ -8,11 +8,11 @@ from typing import Any
 from pydantic import ValidationError
 
 from perfmodel.errors import Faults, InputError, UnsupportedError, unknown
-from perfmodel.huggingface import unbuilt
 from perfmodel.huggingface.family import Family
 from perfmodel.huggingface.source import read_config
 from perfmodel.huggingface.table import FAMILIES, family
 from perfmodel.huggingface.text import text_part
+from perfmodel.huggingface.unbuilt import MODEL_TYPES
 from perfmodel.model import Model
 from perfmodel.specs.telling import told
 
@@ -77,8 +77,8 @@ def _family(keys: Mapping[str, Any], place: str) -> type[Family]:
         raise InputError(f"{place}: model_type is missing{_guess(keys)}")
     if not isinstance(model_type, str):
         raise InputError(f"{place}: model_type must be a string, not {model_type!r}")
-    if model_type in unbuilt.MODEL_TYPES:
-        what = unbuilt.MODEL_TYPES[model_type]
+    if model_type in MODEL_TYPES:
+        what = MODEL_TYPES[model_type]
         raise UnsupportedError(f"{place}: model_type {model_type!r}: {what} are not built yet")
     if model_type not in FAMILIES:
         raise unknown("model_type", model_type, FAMILIES, f"{', '.join(sorted(FAMILIES))}; {BY_HAND}")

@@ -3,11 +3,8 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Mapping
-from typing import TYPE_CHECKING, Any
-
-if TYPE_CHECKING:
-    from perfmodel.huggingface.family import Family
+from collections.abc import Collection, Iterator, Mapping, Sequence
+from typing import Any
 
 __all__ = ["LAYER_KINDS", "MODEL_TYPES", "features"]
 
@@ -26,20 +23,22 @@ _FLAGS = {"add_cross_attention": "cross-attention", "is_encoder_decoder": "an en
 _WITH_HEAD = re.compile(r".*(ForCausalLM|LMHeadModel|ForConditionalGeneration)")
 
 
-def features(keys: Mapping[str, Any], cls: type[Family] | None = None) -> Iterator[str]:
+def features(
+    keys: Mapping[str, Any], known: Collection[str] = (), built: Sequence[str] = LAYER_KINDS
+) -> Iterator[str]:
     """One sentence for each thing that a config.json asks for and that is not built.
 
     Parameters
     ----------
     keys : of the config.json
-    cls : the family that reads it, which knows more than a dense decoder; none knows no more
+    known : keys that the family which reads it knows beyond those of a dense decoder
+    built : kinds of layers it knows
 
     Examples
     --------
     >>> print(*features({"model_type": "llama", "num_local_experts": 8}))
     num_local_experts = 8: mixture-of-experts layers are not built yet
     """
-    known = {*cls.model_fields, *cls.aliases} if cls else set()
     for key in _EXPERTS:
         if key not in known and keys.get(key) not in (None, False, 0, 1):
             yield f"{key} = {keys[key]!r}: mixture-of-experts layers are not built yet"
@@ -48,7 +47,6 @@ def features(keys: Mapping[str, Any], cls: type[Family] | None = None) -> Iterat
     for key, what in _FLAGS.items():
         if keys.get(key):
             yield f"{key} = {keys[key]!r}: {what} is not built yet"
-    built = cls.layer_kinds if cls else LAYER_KINDS
     strange = sorted(set(_names(keys.get("layer_types"))) - {*built})
     if strange:
         yield f"layer_types: {', '.join(strange)} is not built yet; built: {', '.join(built)}"
