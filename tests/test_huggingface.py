@@ -180,7 +180,8 @@ def test_bundled_files_name_their_schema_and_their_source(name):
 
 def test_models_are_found_by_their_repository():
     assert Model.load("meta-llama/Llama-3.1-70B-Instruct").name == "llama-3.1-70b"
-    assert Model.load("Qwen/Qwen3-8B").sources == ("config.json of huggingface.co/Qwen/Qwen3-8B",)
+    assert Model.load("Qwen/Qwen3-8B").sources[0] == "config.json of huggingface.co/Qwen/Qwen3-8B"
+    assert Model.load("Qwen/Qwen3-8B").sources[1] == "unverified, as commonly stated: config"
 
 
 # --- what a key means ---------------------------------------------------------------------------------------------
