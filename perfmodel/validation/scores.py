@@ -134,6 +134,10 @@ def read_rows(path: str | Path) -> list[dict[str, Any]]:
     file = Path(path)
     if not file.is_file():
         raise InputError(f"no such file: {file}")
+    if file.suffix == ".csv":
+        raise InputError(
+            f"{file}: operator tables (.csv) are not built yet; valid: measured runs, one JSON object a line"
+        )
     rows = []
     for number, line in enumerate(file.read_text(encoding="utf-8").splitlines(), start=1):
         if not line.strip():
