@@ -41,6 +41,15 @@ FAMILIES["bloom"] = {**FAMILIES["gpt"], "embedding_norm": True}
 
 CORE_ONLY = ("selective:core_attn", "selective", "core_attn")
 
+POINTWISE = {"recompute": "selective", "recompute_modules": ("norm", "activation")}
+POLICIES: dict[str, dict[str, Any]] = {
+    "selective:per-op SAC": POINTWISE,
+    "minimal_flash": POINTWISE,
+    "custom keep decoder_layer_input": {"recompute": "full"},
+}
+"""What backward computes again under policies that frameworks name, by how their description begins: torchtitan's
+per-operator policy and MaxText's minimal one keep products and attention, MaxText's last one the layer's input only."""
+
 
 class Job(NamedTuple):
     """What `estimate` is given for a row."""
@@ -128,16 +137,24 @@ def _windows(given: Row) -> tuple[int | None, ...]:
 def _work(row: Row) -> Training:
     if row["precision"] not in PRECISIONS:
         raise UnsupportedError(f"precision {row['precision']} is not built yet")
-    if row["recompute"] == "selective" and row.get("recompute_detail") not in (None, *CORE_ONLY):
-        raise UnsupportedError("a recompute policy other than none, attention core and full is not built yet")
     return Training(
         global_batch=int(row["global_batch"]),
         sequence_length=int(row["sequence_length"]),
         precision=row["precision"],
-        recompute=row["recompute"],
+        **_recompute(row),
         attention=row.get("attention") or "flash",
         dropout=row.get("attention") == "unfused",
     )
+
+
+def _recompute(row: Row) -> dict[str, Any]:
+    detail = str(row.get("recompute_detail") or "")
+    if row["recompute"] != "selective" or detail in ("", *CORE_ONLY):
+        return {"recompute": row["recompute"]}
+    for name, policy in POLICIES.items():
+        if detail.startswith(name):
+            return policy
+    raise UnsupportedError("a recompute policy with offload, or of single projections, is not built yet")
 
 
 def _layout(row: Row) -> Parallel:
