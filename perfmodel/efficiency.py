@@ -5,13 +5,16 @@ from __future__ import annotations
 from functools import lru_cache
 from typing import TypeVar
 
-from pydantic import Field
+from pydantic import Field, field_validator
 
 from perfmodel.errors import unknown
 from perfmodel.specs import Catalogue, SourcedSpec, Spec
 from perfmodel.units import Bytes, Seconds
 
 T = TypeVar("T")
+
+MOST_BANDWIDTH = 1.2
+"""A stream may beat the memory bandwidth a little, where part of it stays in the cache [-]."""
 
 __all__ = [
     "AttentionFit", "CollectiveFit", "Efficiency", "HostFit", "MatmulFit", "OverheadFit", "OverlapFit",
@@ -62,6 +65,17 @@ class StreamFit(Spec):
     """Time of an empty kernel [s]."""
     memory: dict[str, float]
     """Fraction of the memory bandwidth by kind; "copy" also serves kinds not listed [-]."""
+
+    @field_validator("memory")
+    @classmethod
+    def _fractions(cls, memory: dict[str, float]) -> dict[str, float]:
+        wrong = {kind: value for kind, value in memory.items() if not 0 < value <= MOST_BANDWIDTH}
+        if wrong or "copy" not in memory:
+            told = ", ".join(f"{kind} = {value}" for kind, value in wrong.items()) or "copy is missing"
+            raise ValueError(
+                f"{told}; valid: above 0, up to {MOST_BANDWIDTH}, and a copy that serves other kinds"
+            )
+        return memory
 
 
 class CollectiveFit(Spec):

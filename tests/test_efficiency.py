@@ -7,7 +7,15 @@ import yaml
 
 from perfmodel.costs import training_costs
 from perfmodel.decoder import decoder
-from perfmodel.efficiency import CATALOGUE, CollectiveFit, Efficiency, MatmulFit, OverlapFit, efficiencies
+from perfmodel.efficiency import (
+    CATALOGUE,
+    CollectiveFit,
+    Efficiency,
+    MatmulFit,
+    OverlapFit,
+    StreamFit,
+    efficiencies,
+)
 from perfmodel.errors import InputError, UnknownNameError
 from perfmodel.estimation.machine import machine
 from perfmodel.estimation.operators import attention_seconds, matmul_seconds, stream_seconds
@@ -286,3 +294,9 @@ def test_constants_of_streams_by_hand():
             "kernel_latency": pytest.approx(3e-6),
         }
         assert whole == pytest.approx(sum(parts.values()))
+
+
+@pytest.mark.parametrize("memory", [{"copy": 0.0}, {"copy": -0.5}, {"copy": 2.0}, {"norm": 0.5}, {}])
+def test_a_stream_without_a_possible_copy_is_refused(memory):
+    with pytest.raises(InputError, match="copy"):
+        StreamFit(latency=1e-6, memory=memory)
