@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Callable, Iterable, Mapping
 from fractions import Fraction
 from functools import cached_property
@@ -377,8 +376,3 @@ def _reader(name: str) -> Callable[..., Model]:
 def models() -> dict[str, str]:
     """Names of all models that can be loaded, with where each comes from."""
     return CATALOGUE.names()
-
-
-def read_json(path: Path) -> Any:
-    """A JSON file, or a clear error."""
-    return json.loads(path.read_text(encoding="utf-8"))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import cached_property
 from typing import Any
 
 from perfmodel.costs.base import Costs
@@ -192,6 +193,7 @@ class _Step:
         interleaved = where(layout.vpp > 1, 1.0, 0.0)
         return self._beside("pp sends", sends, Repeat("layers", interleaved * self.share.middle, body), "pp")
 
+    @cached_property
     def _stage_parameters(self) -> Any:
         """Parameters of the fullest stage, on one tensor-parallel rank [-]."""
         p = self.pass_
@@ -201,7 +203,7 @@ class _Step:
 
     def gradients(self) -> tuple[Work, ...]:
         """Gradients joined over the data-parallel ranks, and sharded weights handed back."""
-        share, parameters = self.share.middle, self._stage_parameters()
+        share, parameters = self.share.middle, self._stage_parameters
         reduced, held = parameters * self.formats.reduce_bytes, parameters * self.formats.weight_bytes
         forward, backward = Repeat("forward", share, self.forward), Repeat("backward", share, self.backward)
         gather = self._beside("dp weights", Collective("gather weights", "all_gather", held, "data"), forward)
@@ -221,7 +223,7 @@ class _Step:
         """The update of this device's part of the weights, and the norm that clips the gradient."""
         layout, formats, optimizer = self.layout, self.formats, OPTIMIZERS[self.work.optimizer]
         ranks = 1 if layout.sharding == "none" else groups(layout)["data"].ranks
-        parameters = self._stage_parameters() / ranks
+        parameters = self._stage_parameters / ranks
         copied = formats.weight_bytes + 2 * formats.master_bytes
         weight = copied if formats.master_bytes else 2 * formats.held_bytes
         states = mean_state_bytes(self.model, self.work, self.pass_.tp)

@@ -5,23 +5,18 @@ from __future__ import annotations
 from typing import Any
 
 from perfmodel.layers.base import (
-    Layer,
     Pass,
     Weight,
-    linear_backward,
-    linear_forward,
-    region_entry,
-    region_exit,
     stream,
 )
-from perfmodel.layers.state_space import STATE_BYTES, backward_of, chunk_matmul
+from perfmodel.layers.state_space import STATE_BYTES, ChunkedScan, chunk_matmul
 from perfmodel.ops import minimum
-from perfmodel.work import Matmul, Serial, Stream, Work
+from perfmodel.work import Matmul, Stream
 
 __all__ = ["GatedDeltaNet"]
 
 
-class GatedDeltaNet(Layer):
+class GatedDeltaNet(ChunkedScan):
     """Gated delta net. Heads are split over tp.
 
     References
@@ -29,8 +24,8 @@ class GatedDeltaNet(Layer):
     Yang, Kautz, Hatamizadeh (2024), Gated Delta Networks, arXiv:2412.06464, section 3.3
     """
 
-    hidden: int
-    """Model width [-]."""
+    title = "linear attention"
+
     key_heads: int
     """Heads of queries and keys; each serves some heads of values [-]."""
     value_heads: int
@@ -114,25 +109,6 @@ class GatedDeltaNet(Layer):
             Stream(f"hand on states{end}", (2 + more) * states, "copy"),
             stream(f"gated norm{end}", p, elements=inner, passes=3 + 2 * more, kind="norm"),
         )
-
-    def forward(self, p: Pass) -> Work:
-        """Project, convolve, scan chunk by chunk, gate and norm, project, with the messages around them."""
-        shapes = self._shapes(p)
-        into, out = linear_forward("in", p, **shapes[0]), linear_forward("out", p, **shapes[1])
-        convolution, states, norm = self._streams(p)
-        parts: tuple[Work, ...] = (into, convolution, *self.chunk_products(p), states, norm, out)
-        entry, leave = region_entry(p, self.hidden, into), region_exit(p, self.hidden, out)
-        return Serial("linear attention", (*entry, *parts, *leave))
-
-    def backward(self, p: Pass) -> Work:
-        """The mirror of forward; each product has two."""
-        shapes = self._shapes(p)
-        into, out = linear_backward("in", p, **shapes[0]), linear_backward("out", p, **shapes[1])
-        convolution, states, norm = self._streams(p, backward=True)
-        between: tuple[Work, ...] = (norm, states, backward_of(self.chunk_products(p)), convolution)
-        entry = region_entry(p, self.hidden, *into, backward=True)
-        leave = region_exit(p, self.hidden, *out, backward=True)
-        return Serial("linear attention backward", (*leave, *out, *between, *into, *entry))
 
     def saved(self, p: Pass) -> Any:
         """Input, its projection, the convolution's result, and the scan's result before and after the norm."""

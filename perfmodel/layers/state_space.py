@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any, Literal
+from typing import Any, ClassVar, Literal
 
 from perfmodel.layers.base import (
     Layer,
@@ -17,7 +17,7 @@ from perfmodel.layers.base import (
 from perfmodel.ops import minimum
 from perfmodel.work import Collective, Matmul, Repeat, Serial, Stream, Work
 
-__all__ = ["Mamba", "Mamba2", "backward_of", "chunk_matmul"]
+__all__ = ["ChunkedScan", "Mamba", "Mamba2", "chunk_matmul"]
 
 STATE_BYTES = 4
 """States are kept in 32 bits [B]."""
@@ -171,7 +171,45 @@ class Mamba(Layer):
         return self.inner * (self.state * STATE_BYTES + self.kernel * element_bytes)
 
 
-class Mamba2(Layer):
+class ChunkedScan(Layer):
+    """A scan done chunk by chunk as matrix products, between two projections: what its variants have in common."""
+
+    title: ClassVar[str]
+    """What its nodes in the tree of work are called."""
+    hidden: int
+    """Model width [-]."""
+
+    def _shapes(self, p: Pass) -> tuple[dict[str, Any], dict[str, Any]]:
+        raise NotImplementedError
+
+    def chunk_products(self, p: Pass) -> tuple[Matmul, ...]:
+        """Products of the scan."""
+        raise NotImplementedError
+
+    def _streams(self, p: Pass, *, backward: bool = False) -> tuple[Stream, Stream, Stream]:
+        raise NotImplementedError
+
+    def forward(self, p: Pass) -> Work:
+        """Project, convolve, scan chunk by chunk, gate and norm, project, with the messages around them."""
+        shapes = self._shapes(p)
+        into, out = linear_forward("in", p, **shapes[0]), linear_forward("out", p, **shapes[1])
+        convolution, states, norm = self._streams(p)
+        parts: tuple[Work, ...] = (into, convolution, *self.chunk_products(p), states, norm, out)
+        entry, leave = region_entry(p, self.hidden, into), region_exit(p, self.hidden, out)
+        return Serial(self.title, (*entry, *parts, *leave))
+
+    def backward(self, p: Pass) -> Work:
+        """The mirror of forward; each product has two."""
+        shapes = self._shapes(p)
+        into, out = linear_backward("in", p, **shapes[0]), linear_backward("out", p, **shapes[1])
+        convolution, states, norm = self._streams(p, backward=True)
+        between: tuple[Work, ...] = (norm, states, backward_of(self.chunk_products(p)), convolution)
+        entry = region_entry(p, self.hidden, *into, backward=True)
+        leave = region_exit(p, self.hidden, *out, backward=True)
+        return Serial(f"{self.title} backward", (*leave, *out, *between, *into, *entry))
+
+
+class Mamba2(ChunkedScan):
     """A state space whose heads share one decay (Mamba-2, SSD). Heads and groups are split over tp.
 
     Within a chunk the scan is a masked product as in attention; between chunks states are handed on.
@@ -181,8 +219,8 @@ class Mamba2(Layer):
     Dao, Gu (2024), Transformers are SSMs, arXiv:2405.21060, section 6
     """
 
-    hidden: int
-    """Model width [-]."""
+    title = "mamba"
+
     heads: int
     """Heads of the scan [-]."""
     head_dim: int
@@ -271,26 +309,6 @@ class Mamba2(Layer):
             Stream(f"hand on states{end}", (2 + more) * states, "copy"),
             stream(f"gated norm{end}", p, elements=inner, passes=3 + 2 * more, kind="norm"),
         )
-
-    def forward(self, p: Pass) -> Work:
-        """Project, convolve, scan chunk by chunk, gate and norm, project, with the messages around them."""
-        shapes = self._shapes(p)
-        into, out = linear_forward("in", p, **shapes[0]), linear_forward("out", p, **shapes[1])
-        convolution, states, norm = self._streams(p)
-        parts: tuple[Work, ...] = (into, convolution, *self.chunk_products(p), states, norm, out)
-        return Serial(
-            "mamba", (*region_entry(p, self.hidden, into), *parts, *region_exit(p, self.hidden, out))
-        )
-
-    def backward(self, p: Pass) -> Work:
-        """The mirror of forward; each product has two."""
-        shapes = self._shapes(p)
-        into, out = linear_backward("in", p, **shapes[0]), linear_backward("out", p, **shapes[1])
-        convolution, states, norm = self._streams(p, backward=True)
-        between: tuple[Work, ...] = (norm, states, backward_of(self.chunk_products(p)), convolution)
-        entry = region_entry(p, self.hidden, *into, backward=True)
-        leave = region_exit(p, self.hidden, *out, backward=True)
-        return Serial("mamba backward", (*leave, *out, *between, *into, *entry))
 
     def saved(self, p: Pass) -> Any:
         """Input, its projection, the convolution's result, and the scan's result before and after the norm."""
