@@ -8,7 +8,6 @@ import yaml
 from perfmodel.costs import training_costs
 from perfmodel.decoder import decoder
 from perfmodel.efficiency import (
-    CATALOGUE,
     CollectiveFit,
     Efficiency,
     MatmulFit,
@@ -16,6 +15,7 @@ from perfmodel.efficiency import (
     StreamFit,
     efficiencies,
 )
+from perfmodel.efficiency.sets import CATALOGUE
 from perfmodel.errors import InputError, UnknownNameError
 from perfmodel.estimation.machine import machine
 from perfmodel.estimation.operators import attention_seconds, matmul_seconds, stream_seconds

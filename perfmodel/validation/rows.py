@@ -6,12 +6,11 @@ import re
 from collections.abc import Mapping
 from typing import Any, NamedTuple
 
-from perfmodel.decoder import decoder
-from perfmodel.encoder import encoder
 from perfmodel.errors import UnsupportedError
 from perfmodel.hardware import Cluster, Device
 from perfmodel.model import Model
 from perfmodel.parallel import Parallel
+from perfmodel.validation.models import row_model
 from perfmodel.workload import PRECISIONS, Training
 
 __all__ = ["Job", "training_job"]
@@ -20,24 +19,6 @@ Row = Mapping[str, Any]
 
 HIDDEN_FROM_PREDICTION = ("measured", "id", "source", "date", "notes")
 """A prediction may not look at these fields of a row."""
-
-FAMILIES: dict[str, dict[str, Any]] = {
-    "gpt": {
-        "gated": False,
-        "norm": "layer",
-        "norm_bias": True,
-        "qkv_bias": True,
-        "output_bias": True,
-        "mlp_bias": True,
-        "tied": True,
-        "rotary": False,
-    },
-    "llama": {},
-    "nemotron": {"gated": False, "norm": "layer", "norm_bias": True},
-    "gemma3": {"arrangement": "sandwich", "tied": True},
-}
-"""Variants of a dense decoder by the family a row names."""
-FAMILIES["bloom"] = {**FAMILIES["gpt"], "embedding_norm": True}
 
 CORE_ONLY = ("selective:core_attn", "selective", "core_attn")
 
@@ -77,61 +58,9 @@ def training_job(row: Row) -> Job:
         the row uses something that is not built yet; the message is the reason
     """
     configuration = {key: value for key, value in row.items() if key not in HIDDEN_FROM_PREDICTION}
-    return Job(_model(configuration), _work(configuration), _layout(configuration), _cluster(configuration))
-
-
-def _model(row: Row) -> Model:
-    given = row["model"]
-    if given.get("experts"):
-        raise UnsupportedError("mixture of experts is not built yet")
-    if given["family"] == "bert":
-        return _encoder(row)
-    if given["family"] not in FAMILIES:
-        raise UnsupportedError(f"model family {given['family']} is not built yet")
-    variant = dict(FAMILIES[given["family"]])
-    if not variant.get("rotary", True) and "alibi" not in str(given.get("positional", "")):
-        variant["positions"] = int(row["sequence_length"])
-    return decoder(
-        name=given["name"],
-        family=given["family"],
-        layers=given["layers"],
-        hidden=given["hidden"],
-        heads=given["heads"],
-        kv_heads=given.get("kv_heads"),
-        head_dim=given.get("head_dim"),
-        inner=given["ffn"],
-        vocabulary=_padded(given["vocab"]),
-        windows=_windows(given),
-        **variant,
+    return Job(
+        row_model(configuration), _work(configuration), _layout(configuration), _cluster(configuration)
     )
-
-
-def _encoder(row: Row) -> Model:
-    """BERT as the row has it; its head reads the few masked positions only, which is left out."""
-    given = row["model"]
-    return encoder(
-        name=given["name"],
-        family="bert",
-        layers=given["layers"],
-        hidden=given["hidden"],
-        heads=given["heads"],
-        inner=given.get("ffn") or 4 * given["hidden"],
-        vocabulary=given["vocab"],
-        positions=max(512, int(row["sequence_length"])),
-        segments=2,
-        pooler=True,
-    )
-
-
-def _padded(vocabulary: int, multiple: int = 128) -> int:
-    return -(-vocabulary // multiple) * multiple
-
-
-def _windows(given: Row) -> tuple[int | None, ...]:
-    window = given.get("sliding_window")
-    if window is None:
-        return (None,)
-    return (window,) * given["local_global_ratio"] + (None,) if "local_global_ratio" in given else (window,)
 
 
 def _work(row: Row) -> Training:

@@ -1,0 +1,88 @@
+"""Rules of a valid layout. Each yields a sentence for what breaks it: rule, numbers, valid choices, nearest one."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from perfmodel.model import Model
+    from perfmodel.parallel.layout import Parallel
+    from perfmodel.workload import Training
+
+__all__ = ["RULES"]
+
+
+def _divisors(number: int) -> list[int]:
+    return [n for n in range(1, min(number, 4096) + 1) if number % n == 0]
+
+
+def _choices(valid: list[int], value: int) -> str:
+    listed = ", ".join(map(str, valid[:12])) + (", …" if len(valid) > 12 else "")
+    return f"valid: {listed}; nearest: {min(valid, key=lambda n: (abs(n - value), n))}"
+
+
+def tensor_divides(layout: Parallel, model: Model, work: Training) -> Iterator[str]:
+    """Every tensor-parallel rank gets whole heads and whole columns."""
+    limits = dict.fromkeys(limit for layer, _ in model.layers() for limit in layer.tensor_limits())
+    for what, size in limits:
+        if size % layout.tp:
+            yield f"tp = {layout.tp} does not divide the {size} {what}; {_choices(_divisors(size), layout.tp)}"
+
+
+def tensor_fits_key_values(layout: Parallel, model: Model, work: Training) -> Iterator[str]:
+    """Key-value heads are divided, or each is copied to a whole number of ranks."""
+    for heads in sorted({getattr(layer, "kv_heads", 1) for layer, _ in model.layers()}):
+        if heads % layout.tp and layout.tp % heads:
+            valid = sorted({*_divisors(heads), *(heads * n for n in range(1, 9))})
+            yield (
+                f"tp = {layout.tp} neither divides the {heads} key-value heads nor is a multiple of them; "
+                f"{_choices(valid, layout.tp)}"
+            )
+
+
+def chunk_has_layer(layout: Parallel, model: Model, work: Training) -> Iterator[str]:
+    """Every chunk of every stage holds a layer; embedding and head may stand in for one each."""
+    chunks, depth = layout.pp * layout.vpp, model.depth
+    if chunks > depth + (2 if layout.pp > 1 else 0):
+        pp = min(layout.pp, depth)
+        yield (
+            f"pp · vpp = {layout.pp} · {layout.vpp} = {chunks} needs a layer for every chunk, and the model has "
+            f"{depth}; valid: pp · vpp up to {depth}; nearest: pp = {pp}, vpp = {depth // pp}"
+        )
+
+
+def interleaving_has_stages(layout: Parallel, model: Model, work: Training) -> Iterator[str]:
+    """Interleaving needs a pipeline, and micro-batches in rounds of its stages."""
+    if layout.vpp == 1:
+        return
+    if layout.pp == 1:
+        yield f"vpp = {layout.vpp} interleaves the chunks of several stages, and pp = 1; nearest: vpp = 1"
+    passes, rest = divmod(work.global_batch, layout.dp * layout.micro_batch)  # type: ignore[operator]
+    if layout.pp > 1 and not rest and passes % layout.pp:
+        near = max(passes // layout.pp, 1) * layout.pp * layout.dp * layout.micro_batch  # type: ignore[operator]
+        yield (
+            f"vpp = {layout.vpp} takes micro-batches in rounds of pp = {layout.pp}, which does not divide "
+            f"{passes}; nearest: global_batch = {near}, or vpp = 1"
+        )
+
+
+def batch_divides(layout: Parallel, model: Model, work: Training) -> Iterator[str]:
+    """The global batch is a whole number of micro-batches on every data-parallel rank."""
+    one: int = layout.dp * layout.micro_batch  # type: ignore[operator]
+    if work.global_batch % one:
+        near = max(round(work.global_batch / one), 1) * one
+        yield (
+            f"dp · micro_batch = {layout.dp} · {layout.micro_batch} = {one} does not divide the global batch "
+            f"{work.global_batch}; nearest: global_batch = {near}"
+        )
+
+
+RULES: tuple[Callable[[Parallel, Model, Training], Iterator[str]], ...] = (
+    tensor_divides,
+    tensor_fits_key_values,
+    chunk_has_layer,
+    interleaving_has_stages,
+    batch_divides,
+)
+"""Rules of a valid layout. Each yields a sentence for what breaks it: rule, numbers, valid choices, nearest one."""

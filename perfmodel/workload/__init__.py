@@ -1,0 +1,7 @@
+"""What is to be run: a training step, its batch, precision, recomputation and optimizer."""
+
+from perfmodel.workload.optimizers import OPTIMIZERS, Optimizer
+from perfmodel.workload.precision import PRECISIONS, Precision
+from perfmodel.workload.training import Training
+
+__all__ = ["OPTIMIZERS", "PRECISIONS", "Optimizer", "Precision", "Training"]

@@ -1,0 +1,112 @@
+"""One optimizer step: its batch, precision, recomputation and optimizer."""
+
+from __future__ import annotations
+
+from typing import Literal, Self
+
+from pydantic import Field, field_validator, model_validator
+
+from perfmodel.errors import Faults, unknown
+from perfmodel.layers.kept import Kernels
+from perfmodel.specs import Spec
+from perfmodel.workload.optimizers import OPTIMIZERS
+from perfmodel.workload.precision import PRECISIONS, Precision
+
+__all__ = ["Training"]
+
+
+class Training(Spec):
+    """One optimizer step of pre-training or fine-tuning.
+
+    Examples
+    --------
+    >>> Training(global_batch=512, sequence_length=8192).tokens
+    4194304
+    """
+
+    global_batch: int = Field(gt=0, le=10**9)
+    """Sequences in one optimizer step [-]."""
+    sequence_length: int = Field(gt=0, le=10**9)
+    """Tokens of one sequence [-]."""
+    precision: str = "bf16"
+    """Number formats: bf16, fp16, tf32, fp32, fp8, mxfp8 or nvfp4."""
+    recompute: Literal["none", "selective", "full"] = "none"
+    """Activations computed again in backward: none, named modules (selective), or whole layers (full)."""
+    recompute_modules: tuple[str, ...] = Field(default=("attention core",), min_length=1)
+    """Modules that selective recomputation repeats: kinds of layer (attention, mlp, norm, mixture of experts, …) or
+    parts of one (attention core, activation)."""
+    recompute_every: int = Field(default=1, gt=0, le=10**5)
+    """Of so many layers one is recomputed; the others keep everything [-]."""
+    optimizer: str = "adamw"
+    """The optimizer: adamw, adamw_pure, adamw_8bit, adafactor, sgd_momentum, muon or lion."""
+    attention: Literal["flash", "unfused"] = "flash"
+    """Fused attention kernels, or products and softmax one by one with stored scores."""
+    dropout: bool = False
+    """Dropout in attention and residuals, with its masks and kernels."""
+    kernels: Kernels = "fused"
+    """Whose kernels decide what is kept for backward: fused (Megatron-LM, Transformer Engine), eager (plain PyTorch) or
+    transformers (Hugging Face). Memory only: times are those of fused kernels."""
+    gradient_dtype: Literal["fp32", "bf16", None] = None
+    """Gradients accumulated and reduced in this format; None is the recipe's own (32 bits)."""
+    weight_dtype: Literal["fp32", None] = None
+    """Weights held in 32 bits alone and cast when used (FSDP2's mixed precision, autocast); None is the recipe's own:
+    16 bits with a master copy."""
+
+    @field_validator("precision")
+    @classmethod
+    def _known_precision(cls, value: str) -> str:
+        if value not in PRECISIONS:
+            raise unknown("precision", value, PRECISIONS)
+        return value
+
+    @field_validator("optimizer")
+    @classmethod
+    def _known_optimizer(cls, value: str) -> str:
+        if value not in OPTIMIZERS:
+            raise unknown("optimizer", value, OPTIMIZERS)
+        return value
+
+    @model_validator(mode="after")
+    def _one_policy(self) -> Self:
+        faults = Faults("Training")
+        default = type(self).model_fields["recompute_modules"].default
+        if self.recompute != "selective" and self.recompute_modules != default:
+            faults.add(f"recompute_modules are those of recompute = 'selective', which is {self.recompute!r}")
+        if self.recompute == "none" and self.recompute_every != 1:
+            faults.add(
+                f"recompute_every = {self.recompute_every}, but recompute = 'none'; 'selective' or 'full' repeat"
+            )
+        faults.raise_if_any()
+        return self
+
+    @property
+    def policy(self) -> str:
+        """What is recomputed, in words.
+
+        Examples
+        --------
+        >>> Training(global_batch=1, sequence_length=1, recompute="full", recompute_every=2).policy
+        'full, one layer of 2'
+        """
+        modules = "" if self.recompute != "selective" else ": " + ", ".join(self.recompute_modules)
+        default = type(self).model_fields["recompute_modules"].default
+        what = self.recompute + (modules if self.recompute_modules != default else "")
+        return what + (f", one layer of {self.recompute_every}" if self.recompute_every > 1 else "")
+
+    @property
+    def formats(self) -> Precision:
+        """The number formats in force."""
+        base = PRECISIONS[self.precision]
+        if self.weight_dtype == "fp32":
+            base = base._replace(held_bytes=4, master_bytes=0)
+        if not OPTIMIZERS[self.optimizer].master:
+            base = base._replace(master_bytes=0)
+        if self.gradient_dtype is not None:
+            size = {"fp32": 4, "bf16": 2}[self.gradient_dtype]
+            base = base._replace(gradient_bytes=size, reduce_bytes=size)
+        return base
+
+    @property
+    def tokens(self) -> int:
+        """Tokens of one optimizer step [-]."""
+        return self.global_batch * self.sequence_length
