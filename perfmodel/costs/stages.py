@@ -6,7 +6,7 @@ from typing import Any, NamedTuple
 
 from perfmodel.ops import ceil, maximum, minimum, where
 
-__all__ = ["Shares", "shares"]
+__all__ = ["Shares", "fullest", "shares"]
 
 
 class Shares(NamedTuple):
@@ -52,3 +52,21 @@ def shares(depth: Any, stages: Any, chunks: Any) -> Shares:
     first = most - minimum(maximum(missing - (most - last), 0), most)
     alone = stages <= 1
     return Shares(*(where(alone, 1.0, layers / depth) for layers in (first, most, last)))
+
+
+def fullest(entry: Any, body: Any, leave: Any, share: Shares, stages: Any) -> Any:
+    """The most that any stage has of something that is counted before, in and after the layers.
+
+    Parameters
+    ----------
+    entry, body, leave : before the layers, in all of them, after them
+    share : of the layers that each stage holds [-]
+    stages : pipeline degree [-]
+
+    Returns
+    -------
+    the largest sum of a stage
+    """
+    first, last = entry + share.first * body, share.last * body + leave
+    middle = where(stages > 2, share.middle * body, 0.0)
+    return where(stages > 1, maximum(maximum(first, last), middle), entry + body + leave)

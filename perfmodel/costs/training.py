@@ -2,21 +2,21 @@
 
 from __future__ import annotations
 
-from functools import cached_property
 from typing import Any
 
 from perfmodel.costs.base import Costs
 from perfmodel.costs.memory import local_parameters, stage_memories
 from perfmodel.costs.recompute import check_modules, recomputed, recomputed_share
 from perfmodel.costs.scope import check_scope
-from perfmodel.costs.stages import Shares, shares
-from perfmodel.costs.states import mean_state_bytes
+from perfmodel.costs.sharding import beside, joined, with_sharding
+from perfmodel.costs.stages import Shares, fullest, shares
+from perfmodel.costs.update import update
 from perfmodel.layers import Pass
 from perfmodel.model import Block, Model
-from perfmodel.ops import maximum, minimum, where
+from perfmodel.ops import minimum, where
 from perfmodel.parallel import Parallel, groups
-from perfmodel.work import Collective, Overlap, Pipeline, Repeat, Serial, Stream, Work, flops, total
-from perfmodel.workload import OPTIMIZERS, Training
+from perfmodel.work import Collective, Pipeline, Repeat, Serial, Work, flops, total
+from perfmodel.workload import Training
 
 __all__ = ["full_attention_flops", "training_costs", "training_pass"]
 
@@ -66,7 +66,7 @@ def training_costs(model: Model, work: Training, layout: Parallel) -> Costs:
     check_modules(model, work)
     p = training_pass(work, layout)
     step = _Step(model, work, layout, p)
-    tree = Serial("training step", (step.pipeline(), *step.gradients(), *step.optimizer()))
+    tree = Serial("training step", (step.pipeline(), *step.after()))
     whole = _whole_step(work, p)
     forward = total(model.forward(whole), flops)
     repeated = sum(
@@ -133,33 +133,26 @@ class _Step:
         backward = Serial("layer backward", parts)
         size = local_parameters(layers, p.tp)
         return (
-            Repeat("layers forward", block.repeat, self._gathered(forward, size)),
-            Repeat("layers backward", block.repeat, self._gathered(backward, size, reduce=True)),
+            Repeat("layers forward", block.repeat, with_sharding(forward, size, self.layout, self.formats)),
+            Repeat(
+                "layers backward",
+                block.repeat,
+                with_sharding(backward, size, self.layout, self.formats, reduce=True),
+            ),
         )
-
-    def _gathered(self, work: Serial, parameters: Any, *, reduce: bool = False) -> Work:
-        """The same work with the messages of sharded weights beside it (ZeRO-3, FSDP)."""
-        messages: list[Work] = []
-        if self.layout.sharding == "zero3":
-            payload = parameters * self.formats.weight_bytes
-            messages.append(Collective("gather weights", "all_gather", payload, "data"))
-        if reduce and self.layout.sharding in ("zero2", "zero3"):
-            payload = parameters * self.formats.reduce_bytes
-            messages.append(Collective("scatter gradients", "reduce_scatter", payload, "data"))
-        if not messages:
-            return work
-        beside = self._beside("data messages", Serial("data", tuple(messages)), work)
-        return Serial(work.name + " sharded", (work, beside))
-
-    def _beside(self, name: str, messages: Work, behind: Work, axis: str = "dp") -> Work:
-        return Overlap(name, messages, behind) if axis in self.layout.overlap else messages
 
     def _ends(self, name: str, layers: tuple[Any, ...]) -> Work:
         p = self.pass_
         forward = Serial(name, tuple(layer.forward(p) for layer in layers))
         backward = Serial(name + " backward", tuple(layer.backward(p) for layer in reversed(layers)))
         size = local_parameters(layers, p.tp)
-        return Serial(name, (self._gathered(forward, size), self._gathered(backward, size, reduce=True)))
+        return Serial(
+            name,
+            (
+                with_sharding(forward, size, self.layout, self.formats),
+                with_sharding(backward, size, self.layout, self.formats, reduce=True),
+            ),
+        )
 
     def pipeline(self) -> Work:
         """All micro-batches through all stages."""
@@ -191,47 +184,18 @@ class _Step:
         )
         sends = Repeat("pp sends", layout.vpp * minimum(layout.pp - 1, 1), Serial("pp sends", both))
         interleaved = where(layout.vpp > 1, 1.0, 0.0)
-        return self._beside("pp sends", sends, Repeat("layers", interleaved * self.share.middle, body), "pp")
+        return beside(
+            layout, "pp sends", sends, Repeat("layers", interleaved * self.share.middle, body), "pp"
+        )
 
-    @cached_property
-    def _stage_parameters(self) -> Any:
-        """Parameters of the fullest stage, on one tensor-parallel rank [-]."""
-        p = self.pass_
+    def after(self) -> tuple[Work, ...]:
+        """What follows once a step: gradients joined, weights updated."""
+        p, share = self.pass_, self.share.middle
         entry, leave = (local_parameters(part, p.tp) for part in (self.model.entry, self.model.exit))
         body = sum(block.repeat * local_parameters(block.layers, p.tp) for block in self.model.blocks)
-        return _fullest(entry, body, leave, self.share, self.layout.pp)
-
-    def gradients(self) -> tuple[Work, ...]:
-        """Gradients joined over the data-parallel ranks, and sharded weights handed back."""
-        share, parameters = self.share.middle, self._stage_parameters
-        reduced, held = parameters * self.formats.reduce_bytes, parameters * self.formats.weight_bytes
+        parameters = fullest(entry, body, leave, self.share, self.layout.pp)
         forward, backward = Repeat("forward", share, self.forward), Repeat("backward", share, self.backward)
-        gather = self._beside("dp weights", Collective("gather weights", "all_gather", held, "data"), forward)
-        match self.layout.sharding:
-            case "none":
-                join = Collective("join gradients", "all_reduce", reduced, "data")
-                return (self._beside("dp gradients", join, backward),)
-            case "zero1":
-                join = Collective("join gradients", "reduce_scatter", reduced, "data")
-                return (self._beside("dp gradients", join, backward), gather)
-            case "zero2":
-                return (gather,)
-            case _:
-                return ()
-
-    def optimizer(self) -> tuple[Work, ...]:
-        """The update of this device's part of the weights, and the norm that clips the gradient."""
-        layout, formats, optimizer = self.layout, self.formats, OPTIMIZERS[self.work.optimizer]
-        ranks = 1 if layout.sharding == "none" else groups(layout)["data"].ranks
-        parameters = self._stage_parameters / ranks
-        copied = formats.weight_bytes + 2 * formats.master_bytes
-        weight = copied if formats.master_bytes else 2 * formats.held_bytes
-        states = mean_state_bytes(self.model, self.work, self.pass_.tp)
-        update = 2 * formats.gradient_bytes + optimizer.state_passes * states + weight
-        return (Stream("optimizer", parameters * update, "optimizer", 4),)
-
-
-def _fullest(entry: Any, body: Any, leave: Any, share: Shares, stages: Any) -> Any:
-    first, last = entry + share.first * body, share.last * body + leave
-    middle = where(stages > 2, share.middle * body, 0.0)
-    return where(stages > 1, maximum(maximum(first, last), middle), entry + body + leave)
+        return (
+            *joined(parameters, self.layout, self.formats, forward=forward, backward=backward),
+            *update(self.model, self.work, self.layout, p, parameters),
+        )
