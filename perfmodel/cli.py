@@ -256,13 +256,13 @@ def _indented(described: dict[str, Any], indent: str) -> Iterator[str]:
 
 @app.command()
 def validate(
-    files: Annotated[list[Path], typer.Argument(help="Measured runs, one JSON object a line.")],
+    files: Annotated[list[Path], typer.Argument(help="Measured runs (.jsonl) and operators (.csv).")],
     out: Annotated[
         Path | None, typer.Option("--json", help="Write rows, skipped rows and summary here.")
     ] = None,
     efficiency: Annotated[str | None, typer.Option(help="One efficiency set for all rows.")] = None,
 ) -> int:
-    """Score predictions against measured runs: by source, hardware, model family and software."""
+    """Score predictions against measured runs and operators: by source, hardware, software and kind of work."""
     report = pm.validate(files, efficiency=pm.Efficiency.load(efficiency) if efficiency else None)
     if out is not None:
         try:

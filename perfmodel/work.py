@@ -60,6 +60,8 @@ class Attention(NamedTuple):
     backward : the backward kernel (five products instead of two)
     dtype : number format of the products
     element_bytes : of q, k, v and the result [B]
+    kv_bytes : of k and v, where they differ (a cache in fewer bits); None is as `element_bytes` [B]
+    decode : few queries against a long cache, which streams by once
     """
 
     name: str
@@ -73,6 +75,8 @@ class Attention(NamedTuple):
     backward: bool = False
     dtype: str = "bf16"
     element_bytes: Any = 2
+    kv_bytes: Any = None
+    decode: bool = False
 
 
 class Stream(NamedTuple):
@@ -238,9 +242,10 @@ def memory_bytes(leaf: Leaf) -> Any:
         return leaf.batch * (operands + result) + leaf.quantise_bytes
     if isinstance(leaf, Attention):
         # q and the result, k and v; the backward pass reads them with the gradient and writes three gradients
-        once = leaf.queries * leaf.heads * 2 + leaf.keys * leaf.kv_heads * 2
+        kv_bytes = leaf.element_bytes if leaf.kv_bytes is None else leaf.kv_bytes
+        once = leaf.element_bytes * leaf.queries * leaf.heads * 2 + kv_bytes * leaf.keys * leaf.kv_heads * 2
         passes = 2 if leaf.backward else 1
-        return passes * leaf.element_bytes * leaf.sequences * leaf.head_dim * once
+        return passes * leaf.sequences * leaf.head_dim * once
     if isinstance(leaf, Stream):
         return leaf.bytes
     return 0

@@ -155,6 +155,8 @@ def test_frozen_and_changed_by_a_validated_copy():
     changed = machine.replace(cores=5, store__bandwidth="2 TB/s")
     assert (machine.cores, changed.cores, changed.store.bandwidth) == (4, 5, 2e12)
     assert changed.store.capacity == machine.store.capacity
+    both = machine.replace(store__capacity="4 GiB", store__bandwidth="2 TB/s").store
+    assert (both.capacity, both.bandwidth) == (2**32, 2e12)
     with pytest.raises(SpecError, match="cores must be greater"):
         machine.replace(cores=0)
     with pytest.raises(SpecError, match='unknown field "core"; did you mean cores'):

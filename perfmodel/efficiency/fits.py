@@ -49,6 +49,10 @@ class AttentionFit(Spec):
     """Head dimensions that cost as much as one exponential [-]."""
     tile: float = Field(gt=0, default=128)
     """Positions in one tile [-]."""
+    decode_memory: float | None = Field(gt=0, le=1.2, default=None)
+    """Fraction of the memory bandwidth at which few queries stream a long cache; null is as `memory` [-]."""
+    decode_latency: Seconds | None = None
+    """Time of an empty decode kernel, the joining of its split cache included; null is as `latency` [s]."""
 
 
 class StreamFit(Spec):

@@ -81,7 +81,9 @@ class Machine(NamedTuple):
     matmul: dict[str, MatmulRate]
 
 
-def machine(cluster: Cluster, efficiency: Efficiency, dtypes: tuple[str, ...]) -> Machine:
+def machine(
+    cluster: Cluster, efficiency: Efficiency, dtypes: tuple[str, ...], *, settled: bool = True
+) -> Machine:
     """Unpack a cluster and an efficiency once, for the number formats in use.
 
     Parameters
@@ -89,6 +91,7 @@ def machine(cluster: Cluster, efficiency: Efficiency, dtypes: tuple[str, ...]) -
     cluster : the machine
     efficiency : the fits
     dtypes : number formats of the products in the tree
+    settled : power and clocks have settled, as in a long run; else single kernels in short bursts
 
     Returns
     -------
@@ -105,7 +108,7 @@ def machine(cluster: Cluster, efficiency: Efficiency, dtypes: tuple[str, ...]) -
     for dtype, most in peak.items():
         fit = efficiency.matmul_for(dtype)
         rates[dtype] = MatmulRate(
-            flops=fit.compute * fit.sustained * most,
+            flops=fit.compute * (fit.sustained if settled else 1.0) * most,
             bandwidth=fit.memory * device.memory_bandwidth,
             latency=fit.latency,
             exponent=fit.exponent,

@@ -40,7 +40,7 @@ def matmul_seconds(work: Matmul, m: Machine) -> Seconds:
 
 
 def attention_seconds(work: Attention, m: Machine) -> Seconds:
-    """A fused attention kernel: whole tiles, exponentials, and the backward kernel's own rate.
+    """A fused attention kernel: whole tiles, exponentials, and rates of their own backward and in decode.
 
     Parameters
     ----------
@@ -52,6 +52,11 @@ def attention_seconds(work: Attention, m: Machine) -> Seconds:
     seconds, and the same by resource [s]
     """
     fit = m.efficiency.attention
+    tile, fraction, latency = fit.tile, fit.memory, fit.latency
+    if work.decode:  # the heads that share a key fill the tile
+        tile = 1.0
+        fraction = fraction if fit.decode_memory is None else fit.decode_memory
+        latency = latency if fit.decode_latency is None else fit.decode_latency
     done = flash_attention_flops(
         sequences=work.sequences,
         heads=work.heads,
@@ -60,15 +65,15 @@ def attention_seconds(work: Attention, m: Machine) -> Seconds:
         pairs=work.pairs,
         products=5 if work.backward else 2,
         softmax_dims=fit.softmax_dims,
-        tile=fit.tile,
+        tile=tile,
     )
     rate = fit.compute * (fit.backward if work.backward else 1.0) * m.peak[work.dtype]
-    compute, memory = done / rate, memory_bytes(work) / (fit.memory * m.bandwidth)
+    compute, memory = done / rate, memory_bytes(work) / (fraction * m.bandwidth)
     busy, tensor = smooth_parts(a=compute, b=memory, exponent=fit.exponent)
-    return fit.latency + busy, {
+    return latency + busy, {
         "compute": tensor,
         "memory_bandwidth": busy - tensor,
-        "kernel_latency": fit.latency,
+        "kernel_latency": latency,
     }
 
 

@@ -86,8 +86,8 @@ class Spec(BaseModel):
         fields = {name: getattr(self, name) for name in self.model_fields_set}
         for name, value in changes.items():
             outer, _, inner = name.partition("__")
-            if inner and isinstance(getattr(self, outer, None), Spec):
-                fields[outer] = getattr(self, outer).replace(**{inner: value})
+            if inner and isinstance(nested := fields.get(outer, getattr(self, outer, None)), Spec):
+                fields[outer] = nested.replace(**{inner: value})
             else:
                 fields[name] = value
         return type(self)(**fields)

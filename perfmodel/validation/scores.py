@@ -14,11 +14,17 @@ import numpy as np
 from perfmodel.efficiency import Efficiency
 from perfmodel.errors import InputError, UnsupportedError
 from perfmodel.estimation import estimate
+from perfmodel.validation.operators import operator_times
 from perfmodel.validation.rows import training_job
+from perfmodel.validation.tables import OPERATOR, read_table
 
 __all__ = ["Report", "Score", "Skipped", "read_rows", "summary", "validate", "validate_rows"]
 
+TIME = "time"
+"""The metric of an operator row."""
+
 GROUPS = ("source", "hardware", "family", "software")
+OPERATOR_GROUPS = ("source", "hardware", "op", "dtype", "software")
 
 
 @dataclass(frozen=True)
@@ -44,6 +50,11 @@ class Skipped:
     id: str
     reason: str
     groups: dict[str, str]
+    operator: bool = False
+
+    def lacks(self, metric: str) -> bool:
+        """Whether the row would have had this metric."""
+        return (metric == TIME) == self.operator
 
 
 @dataclass
@@ -76,16 +87,16 @@ class Report:
         }
 
     def summary(self, metric: str) -> dict[str, Any]:
-        """Over all rows, and by source, hardware, model family and software."""
-        scores = self.of(metric)
-        found: dict[str, Any] = {"all": summary(scores, self.skipped)}
-        for group in GROUPS:
-            every: list[Score | Skipped] = [*scores, *self.skipped]
+        """Over all rows, and by source, hardware, model family (or operator and number format) and software."""
+        scores, skipped = self.of(metric), [one for one in self.skipped if one.lacks(metric)]
+        found: dict[str, Any] = {"all": summary(scores, skipped)}
+        for group in OPERATOR_GROUPS if metric == TIME else GROUPS:
+            every: list[Score | Skipped] = [*scores, *skipped]
             names = sorted({one.groups[group] for one in every})
             found[f"by_{group}"] = {
                 name: summary(
                     [score for score in scores if score.groups[group] == name],
-                    [one for one in self.skipped if one.groups[group] == name],
+                    [one for one in skipped if one.groups[group] == name],
                 )
                 for name in names
             }
@@ -116,7 +127,7 @@ def summary(scores: list[Score], skipped: list[Skipped]) -> dict[str, Any]:
 
 
 def read_rows(path: str | Path) -> list[dict[str, Any]]:
-    """Rows of a .jsonl file; each carries its line for messages.
+    """Rows of a .jsonl file of runs or a .csv file of operators; each carries its line for messages.
 
     Parameters
     ----------
@@ -135,9 +146,7 @@ def read_rows(path: str | Path) -> list[dict[str, Any]]:
     if not file.is_file():
         raise InputError(f"no such file: {file}")
     if file.suffix == ".csv":
-        raise InputError(
-            f"{file}: operator tables (.csv) are not built yet; valid: measured runs, one JSON object a line"
-        )
+        return read_table(file)
     rows = []
     for number, line in enumerate(file.read_text(encoding="utf-8").splitlines(), start=1):
         if not line.strip():
@@ -162,7 +171,7 @@ def validate(
 
     Parameters
     ----------
-    paths : .jsonl files in the format of `docs/measurements.md`
+    paths : .jsonl files of runs and .csv files of operators, as in `docs/measurements.md`
     efficiency : fits to use for every row; None takes each device's default
     progress : wraps the rows, like tqdm
 
@@ -177,7 +186,11 @@ def validate(
 def validate_rows(rows: Iterable[dict[str, Any]], *, efficiency: Efficiency | None = None) -> Report:
     """Score rows at hand; see `validate`."""
     report = Report()
+    operators = []
     for row in rows:
+        if row.get("kind") == OPERATOR:  # scored together: thousands of rows are a few arrays
+            operators.append(row)
+            continue
         groups = _groups(row)
         try:
             scores = _score(row, groups, efficiency)
@@ -186,7 +199,24 @@ def validate_rows(rows: Iterable[dict[str, Any]], *, efficiency: Efficiency | No
             report.skipped.append(Skipped(str(row["id"]), " ".join(str(error).split()), groups))
             continue
         report.scores.extend(scores)
+    _score_operators(report, operators, efficiency)
     return report
+
+
+def _score_operators(report: Report, rows: list[dict[str, Any]], efficiency: Efficiency | None) -> None:
+    for row, time in zip(rows, operator_times(rows, efficiency=efficiency), strict=True):
+        groups = _operator_groups(row)
+        if isinstance(time, str):
+            report.skipped.append(Skipped(row["id"], time, groups, operator=True))
+        else:
+            report.scores.append(Score(row["id"], TIME, row["time_s"], time, groups))
+
+
+def _operator_groups(row: dict[str, Any]) -> dict[str, str]:
+    # the note begins with the library and its version; settings of the single row follow
+    software = row.get("software") or str(row.get("note") or "").split(" tokens/rank")[0]
+    named = {**row, "hardware": row.get("system"), "software": software}
+    return {key: str(named.get(key) or "not stated") for key in OPERATOR_GROUPS}
 
 
 def _groups(row: dict[str, Any]) -> dict[str, str]:
