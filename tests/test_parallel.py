@@ -188,7 +188,7 @@ def test_whole_numbers_of_numpy_are_degrees():
     [
         (
             {"sharding": "zero4"},
-            "sharding must be 'none', 'zero1', 'zero2' or 'zero3', not 'zero4'; did you mean",
+            "sharding must be 'none', 'zero1', 'zero2', 'zero3' or 'hsdp', not 'zero4'; did you mean",
         ),
         ({"overlap": ("tp", "xp")}, "overlap[1] must be 'tp', 'cp', 'dp' or 'pp', not 'xp'"),
         ({"overlap": "tp"}, "overlap must be a valid tuple, not 'tp'"),

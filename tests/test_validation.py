@@ -38,7 +38,6 @@ def test_dense_models_in_built_precisions_are_never_skipped() -> None:
         row
         for row in ROWS
         if row["model"]["family"] in ("gpt", "llama", "nemotron", "bloom")
-        and row["parallel"]["sharding"] != "hsdp"
         and (row["recompute"] != "selective" or row["recompute_detail"] in (None, "selective:core_attn"))
     ]
     report = validate_rows(dense)

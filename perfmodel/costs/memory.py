@@ -177,15 +177,16 @@ def _stage(
         micro_batches=layout.micro_batches(work.global_batch),
     )
 
-    def split(size: Any, *stages: str) -> Any:
-        ranks = layout.cp * layout.dp if layout.sharding in stages else 1  # type: ignore[operator]  # dp is set
-        return sharded(size=size, ranks=ranks)
+    def split(size: Any, what: str) -> Any:
+        return sharded(size=size, ranks=layout.state_ranks if what in layout.sharded else 1)
+
+    gradients = parameters * formats.gradient_bytes
 
     return StageMemory(
         name,
-        weights=split(parameters * formats.held_bytes, "zero3"),
-        gradients=split(parameters * formats.gradient_bytes, "zero2", "zero3"),
-        optimizer=split(states, "zero1", "zero2", "zero3"),
+        weights=split(parameters * formats.held_bytes, "weights"),
+        gradients=split(gradients, "gradients") if layout.reduces_every_pass else gradients,
+        optimizer=split(states, "optimizer"),
         activations=live * (share * held.saved_body + opens * held.saved_entry) + closes * held.saved_exit,
         buffers=_buffers(
             held, work, layout, parameters=parameters, ends=parameters - share * held.body, closes=closes
@@ -198,14 +199,18 @@ def _buffers(
 ) -> Any:
     """What lives for a moment: a recomputed block or the logits' gradient, and weights in the products' format.
 
-    ZeRO-3 gathers two layers and has the gradient of one. Where the loss begins its way back it has gathered one layer
-    ahead, and what stands before and after the layers is one group that stays gathered (torch's FSDP2, fully_shard on
-    each layer and on the model). Weights that are cast when used stay cast until backward.
+    ZeRO-3 gathers two layers, one without prefetch, and has the gradient of one. Where the loss begins its way back it
+    has gathered one layer ahead, and what stands before and after the layers is one group that stays gathered (torch's
+    FSDP2, fully_shard on each layer and on the model). Weights that are cast when used, or not dropped after forward,
+    stay until backward.
     """
     formats = work.formats
     moment = maximum(held.recomputed * 1.0, closes * held.logits)
-    if layout.sharding == "zero3":
-        inside = moment + held.layer * (2 * formats.weight_bytes + formats.reduce_bytes)
+    if "weights" in layout.sharded:
+        if not layout.reshard:
+            return moment + parameters * formats.weight_bytes + held.layer * formats.reduce_bytes
+        gathered = 2 if layout.prefetch else 1
+        inside = moment + held.layer * (gathered * formats.weight_bytes + formats.reduce_bytes)
         return maximum(inside, closes * held.logits + (held.layer + ends) * formats.weight_bytes)
     cast = formats.weight_bytes if formats.held_bytes > formats.weight_bytes else 0
     return moment + parameters * cast

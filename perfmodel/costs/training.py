@@ -121,6 +121,7 @@ class _Step:
         self.model, self.work, self.layout, self.pass_ = model, work, layout, p
         self.formats = work.formats
         self.share: Shares = shares(model.depth, layout.pp, layout.vpp)
+        self.edges = minimum(layout.pp * layout.vpp / model.depth, 1)
         blocks = [self._block(block) for block in model.blocks]
         self.forward = Serial("forward", tuple(forward for forward, _ in blocks))
         self.backward = Serial("backward", tuple(backward for _, backward in reversed(blocks)))
@@ -132,36 +133,33 @@ class _Step:
         parts = (again, *(layer.backward(p) for layer in reversed(layers)))
         backward = Serial("layer backward", parts)
         size = local_parameters(layers, p.tp)
+        return self._sharded(forward, backward, size, times=block.repeat, edges=block.repeat * self.edges)
+
+    def _sharded(
+        self, forward: Serial, backward: Serial, size: Any, *, times: Any, edges: Any
+    ) -> tuple[Work, Work]:
+        """Forward and backward of so many layers, with the messages of their states."""
+        layout, formats = self.layout, self.formats
         return (
-            Repeat("layers forward", block.repeat, with_sharding(forward, size, self.layout, self.formats)),
-            Repeat(
-                "layers backward",
-                block.repeat,
-                with_sharding(backward, size, self.layout, self.formats, reduce=True),
-            ),
+            with_sharding(forward, size, layout, formats, times=times, edges=edges),
+            with_sharding(backward, size, layout, formats, times=times, edges=edges, backward=True),
         )
 
-    def _ends(self, name: str, layers: tuple[Any, ...]) -> Work:
+    def _ends(self, name: str, layers: tuple[Any, ...], *, edges: int) -> Work:
         p = self.pass_
         forward = Serial(name, tuple(layer.forward(p) for layer in layers))
         backward = Serial(name + " backward", tuple(layer.backward(p) for layer in reversed(layers)))
         size = local_parameters(layers, p.tp)
-        return Serial(
-            name,
-            (
-                with_sharding(forward, size, self.layout, self.formats),
-                with_sharding(backward, size, self.layout, self.formats, reduce=True),
-            ),
-        )
+        return Serial(name, self._sharded(forward, backward, size, times=1, edges=edges))
 
     def pipeline(self) -> Work:
         """All micro-batches through all stages."""
         layout, body = self.layout, Serial("layers", (self.forward, self.backward))
         return Pipeline(
             "micro-batches",
-            entry=self._ends("entry", self.model.entry),
+            entry=self._ends("entry", self.model.entry, edges=1),
             body=body,
-            exit=self._ends("exit", self.model.exit),
+            exit=self._ends("exit", self.model.exit, edges=0),
             send=self._send(body),
             stages=layout.pp,
             chunks=layout.vpp,

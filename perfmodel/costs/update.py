@@ -7,7 +7,7 @@ from typing import Any
 from perfmodel.costs.states import mean_state_bytes
 from perfmodel.layers import Pass
 from perfmodel.model import Model
-from perfmodel.parallel import Parallel, groups
+from perfmodel.parallel import Parallel
 from perfmodel.work import Stream, Work
 from perfmodel.workload import OPTIMIZERS, Training
 
@@ -28,7 +28,7 @@ def update(model: Model, work: Training, layout: Parallel, p: Pass, parameters: 
     the operators
     """
     formats, optimizer = work.formats, OPTIMIZERS[work.optimizer]
-    ranks = 1 if layout.sharding == "none" else groups(layout)["data"].ranks
+    ranks = layout.state_ranks if layout.sharded else 1
     copied = formats.weight_bytes + 2 * formats.master_bytes
     weight = copied if formats.master_bytes else 2 * formats.held_bytes
     states = mean_state_bytes(model, work, p.tp)

@@ -28,6 +28,9 @@ __all__ = ["Clock", "Timed"]
 
 Shares = dict[str, Any]
 
+TERM = {"data": "dp", "shard": "dp", "replicate": "dp"}
+"""Terms of messages among groups that several axes form."""
+
 
 class Timed(NamedTuple):
     """A node of the tree with its time.
@@ -99,7 +102,7 @@ def _stream(clock: Clock, work: Stream) -> Timed:
 
 
 def _collective(clock: Clock, work: Collective) -> Timed:
-    axis = "dp" if work.axis == "data" else work.axis
+    axis = TERM.get(work.axis, work.axis)
     return Timed(work.name, axis, *clock.message(work), 0.0, work=work)
 
 

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any, Literal, Self
 
-from pydantic import Field
+from pydantic import Field, model_validator
 
 from perfmodel.errors import Faults
 from perfmodel.parallel.rules import RULES
@@ -18,6 +18,16 @@ __all__ = ["Parallel"]
 
 Degree = Field(default=1, ge=1, le=10**7)
 Hidden = Literal["tp", "cp", "dp", "pp"]
+
+SHARDED = {
+    "none": frozenset[str](),
+    "zero1": frozenset({"optimizer"}),
+    "zero2": frozenset({"optimizer", "gradients"}),
+    "zero3": frozenset({"optimizer", "gradients", "weights"}),
+    "hsdp": frozenset({"optimizer", "gradients", "weights"}),
+}
+"""States that each kind of sharding splits (Rajbhandari et al. 2020, arXiv:1910.02054, section 5; hsdp: Zhao et al.
+2023, PyTorch FSDP, arXiv:2304.11277, section 3.2.2)."""
 
 
 class Parallel(Spec):
@@ -41,12 +51,42 @@ class Parallel(Spec):
     """Data-parallel degree; None follows from the devices [-]."""
     micro_batch: int = Degree
     """Sequences of one pass on one device [-]."""
-    sharding: Literal["none", "zero1", "zero2", "zero3"] = "zero1"
-    """What the data-parallel ranks split: nothing, optimizer states, gradients too, weights too (FSDP)."""
+    sharding: Literal["none", "zero1", "zero2", "zero3", "hsdp"] = "zero1"
+    """What the data-parallel ranks split: nothing, optimizer states, gradients too, weights too (zero3, FSDP), or all
+    of it among `shards` ranks, with copies that join their gradients (hsdp)."""
+    shards: int | None = Field(default=None, ge=1, le=10**7)
+    """Ranks that split one copy of the states, neighbours; of hsdp alone [-]."""
+    reshard: bool = True
+    """Gathered weights are dropped after forward and gathered again (FSDP2's reshard_after_forward, FULL_SHARD); else
+    they stay until backward (SHARD_GRAD_OP)."""
+    prefetch: bool = True
+    """Weights of the next layer are gathered while this one computes; else after it."""
+    gradient_sync: Literal["every", "last", None] = None
+    """Gradients are reduced after every micro-batch or after the last one only (no_sync); None is what frameworks do:
+    every one where the gradients are split (zero2, zero3, hsdp), else the last."""
+    bucket: int = Field(default=40_000_000, ge=1, le=10**12)
+    """Parameters whose gradients are reduced together; the default is Megatron-LM's up to 40 ranks, which takes 1
+    million a rank beyond that; DDP's 25 MiB are 6.5 million [-]."""
     sequence_parallel: bool = False
     """Norms and residuals are split over the tensor-parallel ranks."""
     overlap: tuple[Hidden, ...] = ("dp", "pp", "cp")
     """Axes whose messages run beside compute where the schedule allows."""
+
+    @model_validator(mode="after")
+    def _told_once(self) -> Self:
+        faults = Faults("Parallel")
+        if self.sharding == "hsdp" and self.shards is None:
+            faults.add(
+                "sharding = 'hsdp' needs shards, the ranks that split the states: usually the devices of a node, or "
+                "of a slice; nearest: shards = 8, or sharding = 'zero3'"
+            )
+        if self.sharding != "hsdp" and self.shards is not None:
+            faults.add(
+                f"shards = {self.shards} are those of sharding = 'hsdp', which is {self.sharding!r}; nearest: "
+                f"sharding = 'hsdp', or shards = None"
+            )
+        faults.raise_if_any()
+        return self
 
     @property
     def replica(self) -> int:
@@ -101,6 +141,27 @@ class Parallel(Spec):
             for sentence in rule(self, model, work):
                 faults.add(sentence)
         faults.raise_if_any()
+
+    @property
+    def sharded(self) -> frozenset[str]:
+        """Which states are split: weights, gradients, optimizer."""
+        return SHARDED[self.sharding]
+
+    @property
+    def state_ranks(self) -> Any:
+        """Ranks that split one copy of what is split [-]."""
+        return self.cp * self.dp if self.shards is None else self.shards  # type: ignore[operator]  # dp is set
+
+    @property
+    def state_axis(self) -> str:
+        """The group of these ranks, as `groups` names it."""
+        return "data" if self.shards is None else "shard"
+
+    @property
+    def reduces_every_pass(self) -> bool:
+        """Gradients are reduced after every micro-batch."""
+        split = "gradients" in self.sharded
+        return split if self.gradient_sync is None else self.gradient_sync == "every"
 
     def micro_batches(self, global_batch: Any) -> Any:
         """Passes of one optimizer step on each device [-]."""

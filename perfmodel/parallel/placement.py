@@ -27,7 +27,10 @@ class Group(NamedTuple):
 
 
 def groups(layout: Parallel) -> dict[str, Group]:
-    """Where the ranks of each axis lie, in the order of `AXES`; "data" joins cp and dp, which share gradients.
+    """Where the ranks of each axis lie, in the order of `AXES`, and of the groups that they form.
+
+    "data" joins cp and dp, which share gradients; "shard" are those that split one copy of the states, "replicate"
+    those that hold the same part of different copies.
 
     Parameters
     ----------
@@ -48,6 +51,9 @@ def groups(layout: Parallel) -> dict[str, Group]:
         ranks = getattr(layout, axis)
         placed[axis] = Group(ranks, stride)
         stride = stride * ranks
-    placed["data"] = Group(placed["cp"].ranks * placed["dp"].ranks, placed["cp"].stride)
+    data = placed["data"] = Group(placed["cp"].ranks * placed["dp"].ranks, placed["cp"].stride)
+    shards = layout.state_ranks
+    placed["shard"] = data._replace(ranks=shards)
+    placed["replicate"] = Group(data.ranks / shards, data.stride * shards)
     placed["ep"] = Group(1, placed["dp"].stride)
     return placed

@@ -78,11 +78,22 @@ def batch_divides(layout: Parallel, model: Model, work: Training) -> Iterator[st
         )
 
 
+def shards_divide(layout: Parallel, model: Model, work: Training) -> Iterator[str]:
+    """Every copy of the states has as many shards."""
+    ranks: int = layout.dp * layout.cp  # type: ignore[operator]
+    if layout.shards is not None and ranks % layout.shards:
+        yield (
+            f"shards = {layout.shards} does not divide the dp · cp = {layout.dp} · {layout.cp} = {ranks} ranks that "
+            f"share gradients; {_choices(_divisors(ranks), layout.shards)}"
+        )
+
+
 RULES: tuple[Callable[[Parallel, Model, Training], Iterator[str]], ...] = (
     tensor_divides,
     tensor_fits_key_values,
     chunk_has_layer,
     interleaving_has_stages,
     batch_divides,
+    shards_divide,
 )
 """Rules of a valid layout. Each yields a sentence for what breaks it: rule, numbers, valid choices, nearest one."""

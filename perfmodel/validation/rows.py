@@ -88,8 +88,6 @@ def _recompute(row: Row) -> dict[str, Any]:
 
 def _layout(row: Row) -> Parallel:
     given = row["parallel"]
-    if given["sharding"] == "hsdp":
-        raise UnsupportedError("sharding hsdp is not built yet")
     if given.get("ep", 1) > 1:
         raise UnsupportedError("expert parallelism is not built yet")
     return Parallel(
@@ -100,9 +98,17 @@ def _layout(row: Row) -> Parallel:
         dp=given["dp"],
         micro_batch=int(row["micro_batch"]),
         sharding=given["sharding"],
+        shards=_shards(row) if given["sharding"] == "hsdp" else None,
         sequence_parallel=given["sp"],
         overlap=_overlap(str(row.get("software"))),
     )
+
+
+def _shards(row: Row) -> int:
+    """Ranks that split the states: the devices of a slice where there are several, else those of a node."""
+    devices = int(row["devices"])
+    slices = re.search(r"(\d+) slices", str(row.get("network") or ""))
+    return devices // int(slices[1]) if slices else min(int(row["devices_per_node"]), devices)
 
 
 def _overlap(software: str) -> tuple[Any, ...]:
