@@ -22,7 +22,7 @@ from perfmodel.specs import Spec, field_docs, schemas, write_schemas
 from perfmodel.units import Dimension
 from perfmodel.units import show as shown
 from perfmodel.validation import Report
-from perfmodel.workload import OPTIMIZERS
+from perfmodel.workload import OPTIMIZERS, POLICIES
 
 __all__ = ["app", "main"]
 
@@ -91,6 +91,12 @@ def estimate(  # noqa: PLR0917  # one parameter an option
     recompute_modules: Annotated[
         str, typer.Option(help="Modules that selective repeats: attention core, attention, mlp, norm, …")
     ] = "attention core",
+    recompute_policy: Annotated[
+        str | None, typer.Option(help="A framework's policy: " + ", ".join(POLICIES) + ".")
+    ] = None,
+    recompute_keep: Annotated[
+        str, typer.Option(help="Results kept besides: query, key, value, output, gate, up, attention core.")
+    ] = "",
     recompute_every: Annotated[int, typer.Option(help="Recompute one layer of so many.")] = 1,
     kernels: Annotated[
         str, typer.Option(help="Whose kernels keep activations: fused, eager or transformers.")
@@ -120,6 +126,8 @@ def estimate(  # noqa: PLR0917  # one parameter an option
         precision=precision,
         recompute=recompute,
         recompute_modules=tuple(_listed(recompute_modules)),
+        recompute_policy=recompute_policy,
+        recompute_keep=tuple(_listed(recompute_keep)),
         recompute_every=recompute_every,
         kernels=kernels,
         optimizer=optimizer,

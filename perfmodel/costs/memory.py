@@ -84,7 +84,7 @@ def _saved_once(model: Model, work: Training, p: Pass) -> Any:
     """What the layers share, such as rotary tables; counted where the model begins."""
     most: Any = 0
     for layer in dict.fromkeys(layer for block in model.blocks for layer in block.layers):
-        most = maximum(most, layer.saved_once(p, checkpointed=work.recompute == "full"))
+        most = maximum(most, layer.saved_once(p, checkpointed=work.recomputation.keep is not None))
     return most
 
 

@@ -7,12 +7,14 @@ from typing import Any, NamedTuple
 
 from perfmodel.errors import unknown
 from perfmodel.layers import Layer, Norm, Pass
+from perfmodel.layers.results import remaining
 from perfmodel.model import Block, Model
 from perfmodel.ops import maximum
 from perfmodel.work import Serial, Work
-from perfmodel.workload import Training
+from perfmodel.workload import LAYER_INPUT, Policy, Training
+from perfmodel.workload.recompute import plain_names
 
-__all__ = ["Again", "check_modules", "recomputed", "recomputed_share"]
+__all__ = ["Again", "check_names", "recomputed", "recomputed_share"]
 
 
 class Again(NamedTuple):
@@ -60,15 +62,10 @@ def recomputed(block: Block, work: Training, p: Pass, hidden: int) -> Again:
     >>> recomputed(model.blocks[0], work, Pass(1, 1, 1), 64).spared / 2  # 3 · 256 in the mlp, the input of attention
     832.0
     """
-    match work.recompute:
-        case "full":
-            everything = sum(layer.saved(p) for layer in block.layers)
-            repeated = Serial("recompute", tuple(layer.forward(p) for layer in block.layers))
-            return Again(repeated, everything - p.shard_tokens * hidden * p.element_bytes, everything)
-        case "selective":
-            return _modules(block.layers, work.recompute_modules, p)
-        case _:
-            return Again(Serial("recompute nothing", ()), 0, 0)
+    policy = work.recomputation
+    if policy.keep is None:
+        return _modules(block.layers, policy.modules, p)
+    return _keeping(block.layers, policy, p, p.shard_tokens * hidden * p.element_bytes)
 
 
 def recomputed_share(model: Model, work: Training) -> Any:
@@ -84,23 +81,30 @@ def recomputed_share(model: Model, work: Training) -> Any:
     return 1 if work.recompute_every == 1 else model.depth // work.recompute_every / model.depth
 
 
-def check_modules(model: Model, work: Training) -> None:
-    """Refuse modules that no layer of the model has.
+def check_names(model: Model, work: Training) -> None:
+    """Refuse modules and results that no layer of the model has.
 
     Raises
     ------
     UnknownNameError
         with the names that there are
     """
-    if work.recompute != "selective" or work.recompute_modules == ("attention core",):
-        return
+    policy = work.recomputation
     layers = [layer for block in model.blocks for layer in block.layers]
-    parts = {name for layer in layers for name in layer.parts(Pass(1, 1, 1))}
-    labels = {_name(layer) for layer in layers}
-    for module in work.recompute_modules:
-        if module not in parts and not any(_is(layer, module) for layer in layers):
-            short = {"attention"} if any(_is(layer, "attention") for layer in layers) else set()
-            raise unknown("module", module, sorted(parts | labels | short))
+    if policy.modules and policy.modules != ("attention core",):
+        labels = {_name(layer) for layer in layers}
+        parts = {name for layer in layers for name in layer.parts(_ONE)}
+        short = {"attention"} if any(_is(layer, "attention") for layer in layers) else set()
+        for module in policy.modules:
+            if not any(_fits(name, module) for name in labels | parts):
+                raise unknown("module", module, sorted(parts | labels | short))
+    results = {name for layer in layers for name in layer.results(_ONE)}
+    for name in plain_names(work.recompute_keep):
+        if name not in results and name != LAYER_INPUT:
+            raise unknown("result of a layer", name, sorted(results))
+
+
+_ONE = Pass(1, 1, 1)
 
 
 def _name(layer: Layer) -> str:
@@ -109,7 +113,38 @@ def _name(layer: Layer) -> str:
 
 def _is(layer: Layer, module: str) -> bool:
     """Whether a layer is of a kind: latent attention is attention, too."""
-    return f" {_name(layer)}".endswith(f" {module}")
+    return _fits(_name(layer), module)
+
+
+def _fits(name: str, asked: str) -> bool:
+    return f" {name}".endswith(f" {asked}")
+
+
+def _keeping(layers: tuple[Layer, ...], policy: Policy, p: Pass, stream: Any) -> Again:
+    """All but the residual stream and the results that the policy keeps."""
+    everything = sum(layer.saved(p) for layer in layers)
+    last = _last_product(layers) if policy.spare else None
+    repeated = []
+    kept: Any = 0
+    there: Any = 0
+    for layer in layers:
+        forward, results = layer.forward(p), layer.results(p)
+        spared = {list(results)[-1]} if layer is last else set()
+        named = [name for name in results if name in (policy.keep or ()) and name not in spared]
+        kept = kept + sum(results[name].bytes for name in named)
+        there = there + sum(results[name].bytes for name in named if results[name].saved)
+        repeated.append(remaining(forward, results, (*named, *spared)))
+    return Again(Serial("recompute", tuple(repeated)), everything - stream - kept, everything - there)
+
+
+def _last_product(layers: tuple[Layer, ...]) -> Layer | None:
+    """The layer whose result only joins the stream: no gradient needs it, unless a norm follows."""
+    for layer in reversed(layers):
+        if isinstance(layer, Norm):
+            return None
+        if layer.results(_ONE):
+            return layer
+    return None
 
 
 def _modules(layers: tuple[Layer, ...], names: tuple[str, ...], p: Pass) -> Again:
@@ -131,4 +166,5 @@ def _chosen(layers: tuple[Layer, ...], names: tuple[str, ...], p: Pass) -> Itera
                 given_up = given_up + following.saved_input(p)
             yield layer.forward(p), given_up
         else:
-            yield from (part for name, part in layer.parts(p).items() if name in names)
+            parts = layer.parts(p).items()
+            yield from (part for part_name, part in parts if any(_fits(part_name, name) for name in names))

@@ -6,7 +6,7 @@ from typing import Any
 
 from perfmodel.costs.base import Costs
 from perfmodel.costs.memory import local_parameters, stage_memories
-from perfmodel.costs.recompute import check_modules, recomputed, recomputed_share
+from perfmodel.costs.recompute import check_names, recomputed, recomputed_share
 from perfmodel.costs.scope import check_scope
 from perfmodel.costs.sharding import beside, joined, with_sharding
 from perfmodel.costs.stages import Shares, fullest, shares
@@ -63,7 +63,7 @@ def training_costs(model: Model, work: Training, layout: Parallel) -> Costs:
     Rajbhandari et al. (2020), arXiv:1910.02054 (sharded states)
     """
     check_scope(model, work)
-    check_modules(model, work)
+    check_names(model, work)
     p = training_pass(work, layout)
     step = _Step(model, work, layout, p)
     tree = Serial("training step", (step.pipeline(), *step.after()))

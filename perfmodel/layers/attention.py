@@ -15,6 +15,7 @@ from perfmodel.layers.base import (
     stream,
 )
 from perfmodel.layers.kept import norm_bytes
+from perfmodel.layers.results import Result
 from perfmodel.ops import floor, maximum, minimum
 from perfmodel.work import Attention, Collective, Matmul, Overlap, Repeat, Serial, Stream, Work
 
@@ -305,12 +306,45 @@ class SelfAttention(Layer):
 
     def saved(self, p: Pass) -> Any:
         """Input, q, k, v and the core's result; eager attention also keeps the scores."""
-        heads, width = p.tokens * self.query_width / p.tp, p.tokens * self._kv_share(p.tp) * self.head_dim
-        shared = p.kernels == "fused" or (p.kernels == "transformers" and p.fused_attention)
+        heads = p.tokens * self.query_width / p.tp
         gate = 2 * heads if self.output_gate else 0  # and the result once more, after the gate
-        kept = p.shard_tokens * self.hidden + 2 * heads + 2 * (width if shared else heads) + gate
+        kept = p.shard_tokens * self.hidden + 2 * heads + 2 * self._keys_kept(p) + gate
         tables = self._tables(p) if p.kernels == "eager" else 0
         return (kept + tables) * p.element_bytes + self._saved_norms(p) + self.saved_core(p)
+
+    def _keys_kept(self, p: Pass) -> Any:
+        """Elements of the keys, or of the values, that are kept: framework code repeats grouped ones to all heads."""
+        shared = p.kernels == "fused" or (p.kernels == "transformers" and p.fused_attention)
+        return p.tokens * (self._kv_share(p.tp) * self.head_dim if shared else self.query_width / p.tp)
+
+    def results(self, p: Pass) -> dict[str, Result]:
+        """Queries with their gate, keys, values, what the core makes of them, and the output projection."""
+        qkv, output = (linear_forward(name, p, **shape) for name, shape in (
+            ("qkv", self._qkv_shape(p)), ("output", self._output_shape(p)),
+        ))  # fmt: skip
+        keys = self._kv_share(p.tp) * self.head_dim
+        entry, size = ("qkv", "tp all-gather"), p.element_bytes
+        weighed = p.tokens * self.query_width / p.tp * size + self.saved_core(p)
+        keys_or_values = Result(qkv._replace(n=keys), self._keys_kept(p) * size, entry)
+        queries = self._projected / p.tp
+        return {
+            "query": Result(qkv._replace(n=queries), p.tokens * queries * size, entry),
+            "key": keys_or_values,
+            "value": keys_or_values,
+            "attention core": Result(self.core(p), weighed, ("core",)),
+            "output": Result(
+                output,
+                p.shard_tokens * self.hidden * size,
+                ("output", "tp all-reduce", "tp reduce-scatter"),
+                False,
+            ),
+        }
+
+    def parts(self, p: Pass) -> dict[str, tuple[Work, Any]]:
+        """The core gives up its scores, each projection its result."""
+        results = self.results(p)
+        given_up = {name: (results[name].work, results[name].bytes) for name in ("query", "key", "value")}
+        return {**super().parts(p), **given_up}
 
     def _tables(self, p: Pass) -> Any:
         """Elements of cosine and sine, once for queries and once for keys."""

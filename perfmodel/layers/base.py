@@ -9,6 +9,7 @@ from functools import cached_property
 from typing import Any, Literal, NamedTuple
 
 from perfmodel.layers.kept import Kernels
+from perfmodel.layers.results import Result
 from perfmodel.specs import Spec
 from perfmodel.work import Collective, Matmul, Overlap, Repeat, Serial, Stream, Work
 
@@ -191,6 +192,10 @@ class Layer(Spec):
     def parts(self, p: Pass) -> dict[str, tuple[Work, Any]]:
         """Parts of the layer that backward can compute again, by name: the work, and the bytes given up for it."""
         return {"attention core": (self.core(p), self.saved_core(p))}
+
+    def results(self, p: Pass) -> dict[str, Result]:
+        """Tensors that forward computes and a policy may keep, by name, in order; the last one leaves the layer."""
+        return {}
 
     def saved_core(self, p: Pass) -> Any:
         """Part of `saved` that recomputing the attention core gives back [B]."""

@@ -15,6 +15,7 @@ from perfmodel.layers.base import (
     region_exit,
     stream,
 )
+from perfmodel.layers.results import Result
 from perfmodel.work import Attention, Collective, Matmul, Overlap, Repeat, Serial, Work
 
 __all__ = ["LatentAttention"]
@@ -208,6 +209,36 @@ class LatentAttention(Layer):
         heads = self.heads / p.tp * 2 * (self.key_dim + self.value_dim)
         kept = p.shard_tokens * self.hidden + p.tokens * (latents + heads)
         return kept * p.element_bytes + self.saved_core(p)
+
+    def results(self, p: Pass) -> dict[str, Result]:
+        """Latents, queries, keys and values of every head, what the core makes of them, and the output projection."""
+        products = {name: linear_forward(name, p, **shape) for name, shape in self._projections(p).items()}
+        heads, size = self.heads / p.tp, p.element_bytes
+
+        def of(product: str, width: Any, kept: Any, *nodes: str) -> Result:
+            return Result(products[product]._replace(n=width), p.tokens * kept * size, (product, *nodes))
+
+        found = {"query latent": of("q down", self.q_rank, self.q_rank)} if self.q_rank else {}
+        down = self.kv_rank + self.rotary_dim
+        weighed = p.tokens * heads * self.value_dim * size + self.saved_core(p)
+        output = linear_forward("output", p, **self._output(p))
+        leave = ("output", "tp all-reduce", "tp reduce-scatter")
+        return found | {
+            "query": of("q up", heads * self.key_dim, heads * self.key_dim),
+            "key-value latent": of("kv down", down, down),
+            "key": of("kv up", heads * self.plain_dim, heads * self.key_dim),
+            "value": of("kv up", heads * self.value_dim, heads * self.value_dim),
+            "attention core": Result(self.core(p), weighed, ("core",)),
+            "output": Result(output, p.shard_tokens * self.hidden * size, leave, False),
+        }
+
+    def parts(self, p: Pass) -> dict[str, tuple[Work, Any]]:
+        """The core gives up its scores, the projections up (rotation included) queries, keys and values."""
+        results = self.results(p)
+        up = [results[name] for name in ("query", "key", "value")]
+        _, *expanded = self._between(p, backward=False)
+        work = Serial("up projections", (*(one.work for one in up), *expanded))
+        return {**super().parts(p), "mla up projection": (work, sum(one.bytes for one in up))}
 
     def saved_core(self, p: Pass) -> Any:
         """Softmax result; fused kernels keep a number a row."""

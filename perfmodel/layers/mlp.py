@@ -15,6 +15,7 @@ from perfmodel.layers.base import (
     stream,
 )
 from perfmodel.layers.kept import activation_tensors
+from perfmodel.layers.results import Result
 from perfmodel.work import Serial, Work
 
 __all__ = ["Mlp"]
@@ -86,7 +87,21 @@ class Mlp(Layer):
         tensors = activation_tensors(p.kernels, self.activation, gated=self.gated)
         return (p.shard_tokens * self.hidden + p.tokens * tensors * self.inner / p.tp) * p.element_bytes
 
+    def results(self, p: Pass) -> dict[str, Result]:
+        """Gate and up projection, and the result."""
+        up = linear_forward("mlp up", p, **self._up_shape(p))
+        down = linear_forward("mlp down", p, **self._down_shape(p))
+        column = up._replace(n=self.inner / p.tp)
+        inner = Result(column, p.tokens * self.inner / p.tp * p.element_bytes, ("mlp up", "tp all-gather"))
+        out = p.shard_tokens * self.hidden * p.element_bytes
+        return {
+            **({"gate": inner} if self.gated else {}),
+            "up": inner,
+            "down": Result(down, out, ("mlp down", "tp all-reduce", "tp reduce-scatter"), False),
+        }
+
     def parts(self, p: Pass) -> dict[str, tuple[Work, Any]]:
-        """The activation: all that it keeps but the outputs of the first projection."""
+        """The activation: all that it keeps but the outputs of the first projection; and these."""
         inner = self.saved(p) - self.saved_input(p) - p.tokens * self.up_width / p.tp * p.element_bytes
-        return {**super().parts(p), "activation": (self._activation(p), inner)}
+        inputs = {name: (one.work, one.bytes) for name, one in self.results(p).items() if name != "down"}
+        return {**super().parts(p), **inputs, "activation": (self._activation(p), inner)}

@@ -20,6 +20,7 @@ from perfmodel.layers.base import (
 )
 from perfmodel.layers.kept import activation_tensors
 from perfmodel.layers.mlp import Mlp
+from perfmodel.layers.results import Result
 from perfmodel.ops import maximum, minimum
 from perfmodel.work import Collective, Matmul, Serial, Stream, Work
 
@@ -279,6 +280,34 @@ class MixtureOfExperts(Layer):
         latent = p.shard_tokens * self.latent if self.latent else 0
         kept = p.shard_tokens * self.hidden + routed + shared + gate + latent
         return kept * p.element_bytes + p.shard_tokens * self.experts * 4
+
+    def results(self, p: Pass) -> dict[str, Result]:
+        """Of the routed copies: gate and up projection, and what comes back from the experts."""
+        up = self.grouped(linear_forward("experts up", p, **self._up(p)), p)
+        down = self.grouped(linear_forward("experts down", p, **self._down(p)), p)
+        inner = p.tokens * self.top_k * self.inner / p.tp * p.element_bytes
+        column = Result(up._replace(n=self.inner / p.tp), inner, ("experts up", "permute", "ep dispatch"))
+        back = ("experts down", "ep combine", "unpermute", "tp all-reduce", "tp reduce-scatter")
+        out = p.shard_tokens * self.hidden * p.element_bytes
+        return {
+            **({"expert gate": column} if self.gated else {}),
+            "expert up": column,
+            "expert down": Result(down, out, back, False),
+        }
+
+    def parts(self, p: Pass) -> dict[str, tuple[Work, Any]]:
+        """The experts' activation gives up all but the outputs of the first projection; shared experts give up all."""
+        tensors = activation_tensors(p.kernels, self.activation, gated=self.gated)
+        inner = p.tokens * self.top_k * self.inner / p.tp
+        passes, kept = (3, 2) if self.gated else (2, 1)
+        activation = stream("expert activation", p, elements=inner, passes=passes, kind="activation")
+        found: dict[str, tuple[Work, Any]] = {
+            "expert activation": (activation, inner * (tensors - kept) * p.element_bytes)
+        }
+        if self.shared is not None:
+            beside = p.tokens * tensors * self.shared_inner / p.tp * p.element_bytes
+            found["shared experts"] = (Serial("shared experts", self._shared_forward(p)), beside)
+        return {**super().parts(p), **found}
 
 
 def _without_messages(work: Work) -> Work:

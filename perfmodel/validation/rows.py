@@ -20,16 +20,12 @@ Row = Mapping[str, Any]
 HIDDEN_FROM_PREDICTION = ("measured", "id", "source", "date", "notes")
 """A prediction may not look at these fields of a row."""
 
-CORE_ONLY = ("selective:core_attn", "selective", "core_attn")
-
-POINTWISE = {"recompute": "selective", "recompute_modules": ("norm", "activation")}
-POLICIES: dict[str, dict[str, Any]] = {
-    "selective:per-op SAC": POINTWISE,
-    "minimal_flash": POINTWISE,
-    "custom keep decoder_layer_input": {"recompute": "full"},
+POLICIES = {
+    "selective:per-op SAC": "torchtitan_op",
+    "minimal_flash": "minimal_flash",
+    "custom keep decoder_layer_input": "nothing_saveable",
 }
-"""What backward computes again under policies that frameworks name, by how their description begins: torchtitan's
-per-operator policy and MaxText's minimal one keep products and attention, MaxText's last one the layer's input only."""
+"""Policies of frameworks, by how a row's description of them begins."""
 
 
 class Job(NamedTuple):
@@ -77,13 +73,19 @@ def _work(row: Row) -> Training:
 
 
 def _recompute(row: Row) -> dict[str, Any]:
-    detail = str(row.get("recompute_detail") or "")
-    if row["recompute"] != "selective" or detail in ("", *CORE_ONLY):
-        return {"recompute": row["recompute"]}
+    """The policy: named modules as Megatron-Core lists them, or what a framework's policy keeps."""
+    detail, what = str(row.get("recompute_detail") or ""), row["recompute"]
+    if what == "full" and str(row.get("software")).startswith("MaxText"):
+        return {"recompute": what, "recompute_policy": "nothing_saveable"}
     for name, policy in POLICIES.items():
         if detail.startswith(name):
-            return policy
-    raise UnsupportedError("a recompute policy with offload, or of single projections, is not built yet")
+            return {"recompute": what, "recompute_policy": policy}
+    if "offload" in detail:
+        raise UnsupportedError("a recompute policy with offload is not built yet")
+    modules = detail.removeprefix("selective").lstrip(":").partition("(")[0].strip()
+    if what != "selective" or not modules:
+        return {"recompute": what}
+    return {"recompute": what, "recompute_modules": tuple(modules.split(","))}
 
 
 def _layout(row: Row) -> Parallel:

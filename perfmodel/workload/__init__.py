@@ -2,6 +2,16 @@
 
 from perfmodel.workload.optimizers import OPTIMIZERS, Optimizer
 from perfmodel.workload.precision import PRECISIONS, Precision
+from perfmodel.workload.recompute import LAYER_INPUT, POLICIES, Policy
 from perfmodel.workload.training import Training
 
-__all__ = ["OPTIMIZERS", "PRECISIONS", "Optimizer", "Precision", "Training"]
+__all__ = [
+    "LAYER_INPUT",
+    "OPTIMIZERS",
+    "POLICIES",
+    "PRECISIONS",
+    "Optimizer",
+    "Policy",
+    "Precision",
+    "Training",
+]

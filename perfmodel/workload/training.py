@@ -11,6 +11,7 @@ from perfmodel.layers.kept import Kernels
 from perfmodel.specs import Spec
 from perfmodel.workload.optimizers import OPTIMIZERS
 from perfmodel.workload.precision import PRECISIONS, Precision
+from perfmodel.workload.recompute import Policy, policy_of
 
 __all__ = ["Training"]
 
@@ -31,10 +32,16 @@ class Training(Spec):
     precision: str = "bf16"
     """Number formats: bf16, fp16, tf32, fp32, fp8, mxfp8 or nvfp4."""
     recompute: Literal["none", "selective", "full"] = "none"
-    """Activations computed again in backward: none, named modules (selective), or whole layers (full)."""
+    """Activations computed again in backward: none, some (selective), or whole layers (full)."""
+    recompute_policy: str | None = None
+    """A framework's policy by name, which then says what is kept: nothing_saveable, torchtitan_op, minimal,
+    minimal_flash, save_dot_except_mlp, save_qkv_proj or save_out_proj."""
     recompute_modules: tuple[str, ...] = Field(default=("attention core",), min_length=1)
     """Modules that selective recomputation repeats: kinds of layer (attention, mlp, norm, mixture of experts, …) or
-    parts of one (attention core, activation)."""
+    parts of one (attention core, activation); Megatron-Core's names are understood, too (core_attn, moe_act, …)."""
+    recompute_keep: tuple[str, ...] = ()
+    """Results that full recomputation, or a named policy, keeps besides (query, key, value, output, gate, up,
+    attention core, …); MaxText's names are understood, too (query_proj, out_proj, …)."""
     recompute_every: int = Field(default=1, gt=0, le=10**5)
     """Of so many layers one is recomputed; the others keep everything [-]."""
     optimizer: str = "adamw"
@@ -59,6 +66,12 @@ class Training(Spec):
             raise unknown("precision", value, PRECISIONS)
         return value
 
+    @field_validator("recompute_policy")
+    @classmethod
+    def _known_policy(cls, value: str | None) -> str | None:
+        policy_of("none", value, (), ())
+        return value
+
     @field_validator("optimizer")
     @classmethod
     def _known_optimizer(cls, value: str) -> str:
@@ -76,8 +89,25 @@ class Training(Spec):
             faults.add(
                 f"recompute_every = {self.recompute_every}, but recompute = 'none'; 'selective' or 'full' repeat"
             )
+        if self.recompute_policy is not None and (
+            self.recompute == "none" or self.recompute_modules != default
+        ):
+            faults.add(
+                f"recompute_policy = {self.recompute_policy!r} says what is kept; it goes with recompute = "
+                "'selective' or 'full', and without recompute_modules"
+            )
+        if self.recompute_keep and self.recompute != "full" and self.recompute_policy is None:
+            faults.add(
+                f"recompute_keep are results kept by recompute = 'full' or by a recompute_policy; recompute is "
+                f"{self.recompute!r}"
+            )
         faults.raise_if_any()
         return self
+
+    @property
+    def recomputation(self) -> Policy:
+        """What is kept and what is computed again, as data."""
+        return policy_of(self.recompute, self.recompute_policy, self.recompute_modules, self.recompute_keep)
 
     @property
     def policy(self) -> str:
@@ -90,7 +120,10 @@ class Training(Spec):
         """
         modules = "" if self.recompute != "selective" else ": " + ", ".join(self.recompute_modules)
         default = type(self).model_fields["recompute_modules"].default
-        what = self.recompute + (modules if self.recompute_modules != default else "")
+        what = (self.recompute_policy or self.recompute) + (
+            modules if self.recompute_modules != default else ""
+        )
+        what += " but for " + ", ".join(self.recompute_keep) if self.recompute_keep else ""
         return what + (f", one layer of {self.recompute_every}" if self.recompute_every > 1 else "")
 
     @property
