@@ -69,6 +69,84 @@ SAMPLES = {
         "bandwidth": [1e11, 4.5e11, 2.5e10],
         "exponent": [1.0, 0.62, 2.0],
     },
+    # all-reduces beside the ring: one rank, few, many; no payload
+    "all_reduce.tree_all_reduce": {
+        "payload": [8e9, 0, 1e3, 1e9],
+        "ranks": [8, 4, 1, 1000],
+        "bandwidth": [4e11, 1e11, 1e11, 2.5e10],
+        "latency": [1e-6, 1e-6, 1e-6, 5e-6],
+    },
+    "all_reduce.halving_doubling_all_reduce": {
+        "payload": [8e9, 0, 1e3, 1e9],
+        "ranks": [8, 4, 1, 1024],
+        "bandwidth": [4e11, 1e11, 1e11, 2.5e10],
+        "latency": [1e-6, 1e-6, 1e-6, 5e-6],
+    },
+    "all_reduce.hierarchical_all_reduce": {
+        "payload": [8e9, 0, 1e3, 1e9],
+        "ranks": [16, 8, 1, 1024],
+        "domains": [2, 1, 1, 128],
+        "bandwidth": [4e11, 1e11, 1e11, 4.5e11],
+        "outer_bandwidth": [5e10, 1e10, 1e11, 2.5e10],
+        "latency": [1e-6, 1e-6, 1e-6, 0],
+        "outer_latency": [5e-6, 1e-6, 1e-6, 1e-5],
+    },
+    "all_reduce.in_switch_factor": {"ranks": [1, 2, 8, 72]},
+    "all_reduce.nvls_all_reduce": {
+        "payload": [8e9, 0, 1e3],
+        "ranks": [8, 5, 72],
+        "bandwidth": [4e11, 1e11, 9e11],
+        "latency": [1e-5, 2e-5, 0],
+    },
+    "all_reduce.sharp_all_reduce": {
+        "payload": [8e9, 0, 1e3],
+        "inside": [8, 8, 1],
+        "bandwidth": [4e11, 1e11, 9e11],
+        "outer_bandwidth": [5e10, 1e10, 1e11],
+        "latency": [1e-6, 2e-6, 0],
+        "outer_latency": [3e-5, 1e-5, 0],
+    },
+    # exchanges
+    "exchange.pairwise_all_to_all": {
+        "payload": [8e9, 0, 1e3],
+        "ranks": [8, 4, 1],
+        "bandwidth": [4e11, 1e11, 1e11],
+        "latency": [1e-6, 1e-6, 1e-6],
+    },
+    "exchange.rail_aligned_all_to_all": {
+        "payload": [8e9, 0, 1e3],
+        "ranks": [16, 8, 1024],
+        "domains": [2, 1, 128],
+        "bandwidth": [4e11, 1e11, 1e11],
+        "outer_bandwidth": [5e10, 1e10, 1e11],
+        "latency": [1e-6, 1e-6, 1e-6],
+        "outer_latency": [5e-6, 1e-6, 1e-6],
+    },
+    "exchange.distinct_domains": {"domains": [4.0, 1.0, 64.0], "copies": [2.0, 8.0, 1.0]},
+    "exchange.dispatch_factor": {
+        "domains": [4.0, 1.0, 64.0],
+        "siblings": [4.0, 1.0, 8.0],
+        "copies": [2.0, 8.0, 1.0],
+    },
+    # torus: one member of an axis, a ring, an open axis, every second device
+    "torus.axis_bandwidth": {
+        "members": [1.0, 16.0, 8.0, 4.0],
+        "spacing": [1.0, 1.0, 1.0, 2.0],
+        "closed": [0.0, 1.0, 0.0, 1.0],
+        "link_bandwidth": [4.5e10, 9e10, 4.5e10, 1e11],
+    },
+    "torus.axis_hops": {
+        "members": [1.0, 16.0, 8.0, 4.0],
+        "spacing": [1.0, 1.0, 1.0, 2.0],
+        "closed": [0.0, 1.0, 0.0, 1.0],
+    },
+    "torus.axis_all_to_all": {
+        "payload": [1e9, 1e9, 0.0, 1e6],
+        "members": [1.0, 16.0, 8.0, 4.0],
+        "spacing": [1.0, 1.0, 1.0, 2.0],
+        "closed": [0.0, 1.0, 0.0, 1.0],
+        "link_bandwidth": [4.5e10, 9e10, 4.5e10, 1e11],
+    },
     # memory
     "memory.sharded": {"size": [16e9, 0, 7], "ranks": [8, 3, 1]},
     "memory.activation_bytes_gpt_layer": {
