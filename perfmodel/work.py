@@ -102,16 +102,21 @@ class Collective(NamedTuple):
     Parameters
     ----------
     name : what it is for
-    kind : all_reduce, all_gather, reduce_scatter, all_to_all or send
+    kind : all_reduce, all_gather, reduce_scatter, all_to_all, dispatch or send
     payload : bytes by the convention of nccl-tests: the whole buffer of an all-reduce, the gathered result of an
-        all-gather, the full input of a reduce-scatter, one rank's buffer of an all-to-all, the message of a send [B]
+        all-gather, the full input of a reduce-scatter, one rank's buffer of an all-to-all, the message of a send; of a
+        dispatch (tokens to their experts, or back) one rank's tokens, each counted `copies` times [B]
     axis : tp, cp, dp or pp
+    copies : experts that a token of a dispatch visits; it is sent once to each domain that holds any of them [-]
+    most_domains : outermost domains that the experts of one token may lie in; None is any number [-]
     """
 
     name: str
     kind: str
     payload: Any
     axis: str
+    copies: Any = 1
+    most_domains: int | None = None
 
 
 class Serial(NamedTuple):

@@ -87,13 +87,23 @@ class CollectiveFit(Spec):
     all_reduce: float = Field(gt=0, le=1.2)
     """Fraction of the link that a ring all-reduce reaches [-]."""
     in_network: float = Field(gt=0, le=1.3)
-    """The same for an all-reduce inside the switch, where the tier can [-]."""
+    """The same for what goes through a reducing switch, (p + 1) / p of the payload, where the tier can [-]."""
     all_gather: float = Field(gt=0, le=1.2)
     """The same for all-gather and reduce-scatter [-]."""
     all_to_all: float = Field(gt=0, le=1.2)
     """The same for an all-to-all [-]."""
     send: float = Field(gt=0, le=1.2)
     """The same for a point-to-point message [-]."""
+    tree: float | None = Field(default=None, gt=0, le=1.2)
+    """The same for an all-reduce over a double binary tree; null is that of the ring [-]."""
+    tree_step: Seconds | None = None
+    """Latency of one level of the tree; null is that of a ring step [s]."""
+    switch_latency: Seconds | None = None
+    """Latency of a reduction in the switch, whatever the ranks; null is that of the ring's steps [s]."""
+    dispatch: float | None = Field(default=None, gt=0, le=1.2)
+    """Fraction of the link for tokens sent to their experts; null is that of an all-to-all [-]."""
+    pair: float = Field(gt=0, le=1, default=1)
+    """What two ranks alone reach of these fractions: they have fewer channels [-]."""
 
 
 class OverlapFit(Spec):

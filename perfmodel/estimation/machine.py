@@ -38,11 +38,11 @@ class TierRate(NamedTuple):
     size : devices inside one of its domains; None is the whole cluster [-]
     bandwidth : one direction, per device, oversubscription taken off [B/s]
     fit : fractions and latencies
-    axes : axes of a torus, 0 for a switch [-]
-    side : devices along one axis of the torus [-]
+    torus : devices along each axis of a torus longer than one, and whether it closes to a ring; none for a switch [-]
     link : the link to one neighbour of a torus or a mesh, one direction [B/s]
     mesh : every device has a link of its own to every other
-    wraps : the torus closes on itself
+    subset_links : links that each of so many neighbours has to the others, where the wiring is uneven [-]
+    cross_rail : bandwidth to a device of another place in its node [B/s]
     in_network : the switch can reduce
     """
 
@@ -50,12 +50,27 @@ class TierRate(NamedTuple):
     size: Any
     bandwidth: Any
     fit: CollectiveFit
-    axes: int
-    side: Any
+    torus: tuple[tuple[int, bool], ...]
     link: Any
     mesh: bool
-    wraps: bool
+    subset_links: tuple[tuple[int, int], ...]
+    cross_rail: Any
     in_network: bool
+
+    @property
+    def axes(self) -> int:
+        """Axes of a torus, 0 for a switch [-]."""
+        return len(self.torus)
+
+    @property
+    def side(self) -> int:
+        """Devices along the longest axis of a torus [-]."""
+        return max((side for side, _ in self.torus), default=1)
+
+    @property
+    def wraps(self) -> bool:
+        """Every axis of the torus closes to a ring."""
+        return bool(self.torus) and all(closed for _, closed in self.torus)
 
 
 class Machine(NamedTuple):
@@ -126,18 +141,17 @@ def machine(
 
 
 def _tier(tier: Tier, efficiency: Efficiency) -> TierRate:
-    torus = tier.torus or ()
-    axes = tuple(side for side in torus if side > 1)
-    wraps = bool(axes) and all(closed for side, closed in zip(torus, tier.wrap, strict=True) if side > 1)
+    sides = zip(tier.torus or (), tier.wrap, strict=True)
+    bandwidth = tier.bandwidth / tier.oversubscription
     return TierRate(
         name=tier.name,
         size=tier.size,
-        bandwidth=tier.bandwidth / tier.oversubscription,
-        fit=efficiency.collective_for(tier.name),
-        axes=len(axes),
-        side=max(axes, default=1),
+        bandwidth=bandwidth,
+        fit=efficiency.collective_for("fabric" if tier.name == "spine" else tier.name),
+        torus=tuple((side, closed) for side, closed in sides if side > 1),
         link=tier.per_link or tier.bandwidth,
         mesh=tier.topology == "mesh" and tier.per_link is not None,
-        wraps=wraps,
+        subset_links=tuple(sorted(tier.subset_links.items())),
+        cross_rail=tier.cross_rail or bandwidth,
         in_network=tier.in_network_reduction,
     )

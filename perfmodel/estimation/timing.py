@@ -6,7 +6,7 @@ from collections.abc import Callable
 from typing import Any, NamedTuple
 
 from perfmodel.estimation.machine import Machine
-from perfmodel.estimation.network import collective_seconds
+from perfmodel.estimation.network import Message, Route, collective_seconds
 from perfmodel.estimation.operators import attention_seconds, matmul_seconds, stream_seconds
 from perfmodel.formulas.pipeline import pipeline_time
 from perfmodel.ops import maximum, where
@@ -46,6 +46,7 @@ class Timed(NamedTuple):
     times : repetitions of the parts [-]
     parts : its parts; each in seconds of one repetition
     work : the operator of a leaf, with its demands
+    route : of a message: the algorithm chosen and the outermost tier it crosses
     """
 
     name: str
@@ -56,6 +57,7 @@ class Timed(NamedTuple):
     times: Any = 1
     parts: tuple[Timed, ...] = ()
     work: Leaf | None = None
+    route: Route | None = None
 
 
 class Clock:
@@ -70,7 +72,7 @@ class Clock:
     def __init__(self, rates: Machine, groups: dict[str, Group]) -> None:
         self.rates, self.groups = rates, groups
         self._known: dict[int, tuple[Work, Timed]] = {}
-        self._messages: dict[tuple[Any, ...], tuple[Any, dict[str, Any]]] = {}
+        self._messages: dict[tuple[Any, ...], Message] = {}
 
     def time(self, work: Work) -> Timed:
         """Fold a tree: leaves become seconds, series add, overlaps keep what sticks out."""
@@ -80,10 +82,11 @@ class Clock:
             self._known[id(work)] = known  # holds the node, so that its id stays its own
         return known[1]
 
-    def message(self, work: Collective) -> tuple[Any, dict[str, Any]]:
-        """Seconds of a message; equal ones are timed once, as long as their payload is a plain number."""
-        number = isinstance(work.payload, float)
-        key = (work.kind, work.axis, number, work.payload if number else id(work))
+    def message(self, work: Collective) -> Message:
+        """Time of a message; equal ones are timed once, as long as their payload is a plain number."""
+        number = isinstance(work.payload, float) and isinstance(work.copies, int | float)
+        shape = (work.copies, work.most_domains) if number else id(work)
+        key = (work.kind, work.axis, number, work.payload if number else None, shape)
         if key not in self._messages:
             self._messages[key] = collective_seconds(work, self.rates, self.groups[work.axis])
         return self._messages[key]
@@ -102,8 +105,9 @@ def _stream(clock: Clock, work: Stream) -> Timed:
 
 
 def _collective(clock: Clock, work: Collective) -> Timed:
+    sent = clock.message(work)
     axis = TERM.get(work.axis, work.axis)
-    return Timed(work.name, axis, *clock.message(work), 0.0, work=work)
+    return Timed(work.name, axis, sent.seconds, sent.resources, 0.0, work=work, route=sent.route)
 
 
 def _series(clock: Clock, work: Serial) -> Timed:

@@ -15,7 +15,7 @@ from perfmodel.units import Bytes, BytesPerSecond, FlopPerSecond, Hertz, Watts, 
 
 __all__ = ["DTYPES", "Device", "Memory", "Port", "Rates", "ScaleUp", "Topology", "devices"]
 
-Topology = Literal["none", "mesh", "switch", "ring", "torus2d", "torus3d", "tree"]
+Topology = Literal["none", "mesh", "cube_mesh", "switch", "ring", "torus2d", "torus3d", "tree"]
 """How devices are joined."""
 
 
@@ -90,6 +90,8 @@ class ScaleUp(Spec):
     """Devices of a domain in one node, where the domain spans several; null where a node holds it whole [-]."""
     topology: Topology = "none"
     """How the devices of a domain are joined."""
+    subset_links: dict[int, int] = Field(default_factory=dict)
+    """Links that each of so many neighbours has to the others of them, where the wiring is uneven [-]."""
     in_network_reduction: bool = False
     """The switches can add up what passes through them (NVLink SHARP)."""
     note: str = ""

@@ -25,7 +25,7 @@ class Tier(Spec):
     """One level of the network."""
 
     name: str
-    """scale_up, node or fabric."""
+    """scale_up, node, fabric or spine."""
     size: int = Field(ge=1)
     """Devices in one domain of the tier; of the outermost tier, all devices of the cluster [-]."""
     bandwidth: BytesPerSecond
@@ -42,6 +42,10 @@ class Tier(Spec):
     """Whether each of these axes closes to a ring."""
     per_link: BytesPerSecond | None = None
     """To one neighbour, where links lead to different ones (mesh, torus), one direction [B/s]."""
+    subset_links: dict[int, int] = Field(default_factory=dict)
+    """Links that each of so many neighbours has to the others of them, where the wiring is uneven [-]."""
+    cross_rail: BytesPerSecond | None = None
+    """To a device of another place in its node, where rails lie apart; null is as wide, one direction [B/s]."""
     in_network_reduction: bool = False
     """The switches can add up what passes through them."""
 

@@ -1,0 +1,110 @@
+"""Time of one message: the fastest of the algorithms that its kind and its network offer."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any, NamedTuple
+
+from perfmodel.estimation.machine import Machine, TierRate
+from perfmodel.estimation.network import algorithms
+from perfmodel.estimation.network.choice import Choice, Route, Way, fastest
+from perfmodel.estimation.network.placement import Hop, placement
+from perfmodel.ops import floor, where
+from perfmodel.parallel import Group
+from perfmodel.work import Collective
+
+__all__ = ["Message", "collective_seconds"]
+
+
+class Message(NamedTuple):
+    """A message with its time.
+
+    Parameters
+    ----------
+    seconds : it takes [s]
+    resources : the same by resource: network_latency and each tier [s]
+    route : the algorithm chosen and the outermost tier it crosses
+    """
+
+    seconds: Any
+    resources: dict[str, Any]
+    route: Route
+
+
+def collective_seconds(work: Collective, m: Machine, group: Group) -> Message:
+    """Time of a message among the ranks of its axis; none over one rank.
+
+    Parameters
+    ----------
+    work : the message
+    m : the machine's rates
+    group : where the ranks lie
+
+    Returns
+    -------
+    seconds, the same by resource, and how it travels
+    """
+    if work.kind == "send":
+        return _send(work, m, group)
+    hops = placement(group, m.tiers)
+    seconds, resources, chosen = fastest(list(_ways(work, hops)))
+    crossed = Choice(tuple(hop.tier.name for hop in hops), algorithms.outermost(hops, list(range(len(hops)))))
+    return Message(seconds, resources, Route(chosen, crossed))
+
+
+def _ways(work: Collective, hops: list[Hop]) -> Iterator[Way]:
+    """Every algorithm that the kind and the topology offer; where some groups can't take one, it says so."""
+    kind, payload = work.kind, work.payload
+    inner, several = hops[0].tier, len(hops) > 1
+    if kind == "dispatch":
+        yield algorithms.dispatched(payload, work.copies, work.most_domains, hops)
+    elif kind == "all_to_all":
+        yield algorithms.pairwise(payload, hops)
+        if several and not inner.torus:
+            yield algorithms.rail_aligned(payload, hops)
+    else:
+        yield algorithms.ring(kind, payload, hops)
+        if inner.torus and several:
+            yield algorithms.hierarchical(kind, payload, hops)
+        elif kind == "all_reduce":
+            yield from _reductions(payload, hops, several)
+
+
+def _reductions(payload: Any, hops: list[Hop], several: bool) -> Iterator[Way]:
+    inner, outer = hops[0].tier, hops[-1].tier
+    if several:
+        yield algorithms.tree(payload, hops)
+    if inner.in_network:
+        yield algorithms.nvls(payload, hops)
+        if several:
+            yield algorithms.nvls_tree(payload, hops)
+    if several and outer.in_network:
+        yield algorithms.sharp(payload, hops)
+
+
+def _send(work: Collective, m: Machine, group: Group) -> Message:
+    """One message to the neighbour, over the innermost tier that holds both."""
+    first = m.tiers[0]
+    start: Any = first.fit.start + first.fit.step
+    wire: dict[str, Any] = {first.name: work.payload / (first.fit.send * _link(first, group, m))}
+    index: Any = 0
+    for place, (inner, outer) in enumerate(zip(m.tiers, m.tiers[1:], strict=False), start=1):
+        apart = group.stride >= inner.size
+        start = where(apart, outer.fit.start + outer.fit.step, start)
+        wire = {name: where(apart, 0.0, seconds) for name, seconds in wire.items()}
+        wire[outer.name] = where(apart, work.payload / (outer.fit.send * _link(outer, group, m)), 0.0)
+        index = where(apart, place, index)
+    several = where(group.ranks > 1, 1.0, 0.0)
+    shares = {name: several * seconds for name, seconds in wire.items()}
+    latency = several * start
+    route = Route(Choice(("send",), 0), Choice(tuple(tier.name for tier in m.tiers), index))
+    return Message(latency + sum(shares.values(), start=0.0), {"network_latency": latency, **shares}, route)
+
+
+def _link(tier: TierRate, group: Group, m: Machine) -> Any:
+    if tier.torus or tier.mesh or tier.subset_links:
+        return tier.link
+    # neighbours whole domains apart have the same place in their nodes: they meet on one rail
+    domain = m.tiers[0].size
+    aligned = floor(group.stride / domain) * domain >= group.stride
+    return where(aligned, tier.bandwidth, tier.cross_rail)
