@@ -135,7 +135,9 @@ class Counting(NamedTuple):
         queries, one = Fraction(self.sequence_length or usual), Fraction(1)
         keys = queries + self.cached if self.cached else queries
         p = Pass(Fraction(self.batch), queries, keys, one, one, source_cached=self.mode == "decode")
-        return self.entrance.opened(model, p, length=self.sequence_length)
+        opened = self.entrance.opened(model, p, length=self.sequence_length)
+        exact = opened._replace(source=Fraction(opened.source), extent=tuple(map(Fraction, opened.extent)))
+        return exact if opened.queries is queries else exact.of_length(Fraction(opened.queries))
 
     def _work(self, model: Walked) -> tuple[dict[str, Work], dict[str, Work]]:
         """Forward work of every layer by its label, and what backward spares."""

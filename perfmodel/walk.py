@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator, Mapping
-from fractions import Fraction
 from typing import Any, NamedTuple, Protocol, Self
 
 from perfmodel.errors import Faults, unknown
 from perfmodel.layers.base import Layer, Pass
 
-__all__ = ["Entrance", "Step", "Walked", "walk"]
+__all__ = ["Entrance", "Step", "Stretch", "Walked", "stretches", "walk"]
 
 
 class Repeated(Protocol):
@@ -22,6 +22,10 @@ class Repeated(Protocol):
     @property
     def repeat(self) -> int:
         """Times over [-]."""
+
+    @property
+    def copies(self) -> int:
+        """How many times its weights stand in the model [-]."""
 
 
 class Walked(Protocol):
@@ -80,6 +84,53 @@ class Step(NamedTuple):
     seen: Pass
 
 
+class Stretch(NamedTuple):
+    """Layers that follow each other on the way, the whole so many times over.
+
+    Parameters
+    ----------
+    place : entry, blocks.0, … or exit; those of the source say so: source.entry, …
+    layers : each with the pass that it sees
+    repeat : how often they run [-]
+    copies : how often their weights stand in the model [-]
+    after : the pass that leaves the last of them
+    """
+
+    place: str
+    layers: tuple[tuple[Layer, Pass], ...]
+    repeat: int
+    copies: int
+    after: Pass
+
+
+def stretches(model: Walked, p: Pass) -> Iterator[Stretch]:
+    """Entry, blocks and exit in the order of work: the source's first, then the model's own.
+
+    Parameters
+    ----------
+    model : what is run
+    p : the pass as the model's first layer sees it; `p.source` and `p.extent` are what enters its source
+
+    Returns
+    -------
+    the stretches
+    """
+    if model.source is not None:
+        inner = p.of_length(p.source)._replace(source=0)
+        for stretch in () if p.source_cached else stretches(model.source, inner):
+            inner = stretch.after
+            yield stretch._replace(place=f"source.{stretch.place}")
+        p = p._replace(source=inner.queries, extent=inner.extent)
+    groups = [("entry", model.entry, 1, 1)]
+    groups += [(f"blocks.{i}", block.layers, block.repeat, block.copies) for i, block in enumerate(model.blocks)]
+    for place, layers, repeat, copies in (*groups, ("exit", model.exit, 1, 1)):
+        seen = []
+        for layer in layers:
+            seen.append((layer, p))
+            p = layer.after(p)
+        yield Stretch(place, tuple(seen), repeat, copies, p)
+
+
 def walk(model: Walked, p: Pass) -> Iterator[Step]:
     """Every layer in the order of work: the source's first, then the model's own.
 
@@ -92,20 +143,11 @@ def walk(model: Walked, p: Pass) -> Iterator[Step]:
     -------
     the steps
     """
-    if model.source is not None:
-        inner = p.of_length(p.source)._replace(source=0)
-        for step in () if p.source_cached else walk(model.source, inner):
-            inner = step.layer.after(step.seen)
-            yield step._replace(label=f"source.{step.label}")
-        p = p._replace(source=inner.queries, extent=inner.extent)
-    groups = [("entry", model.entry, 1)]
-    groups += [(f"blocks.{i}", block.layers, block.repeat) for i, block in enumerate(model.blocks)]
-    for place, layers, times in (*groups, ("exit", model.exit, 1)):
-        seen: dict[str, int] = {}
-        for layer in layers:
-            seen[layer.label] = count = seen.get(layer.label, 0) + 1
-            yield Step(f"{place}.{layer.label}" + (f".{count}" if count > 1 else ""), layer, times, p)
-            p = layer.after(p)
+    for place, layers, times, _, _ in stretches(model, p):
+        known: dict[str, int] = {}
+        for layer, seen in layers:
+            known[layer.label] = count = known.get(layer.label, 0) + 1
+            yield Step(f"{place}.{layer.label}" + (f".{count}" if count > 1 else ""), layer, times, seen)
 
 
 class Entrance(NamedTuple):
@@ -162,10 +204,10 @@ class Entrance(NamedTuple):
         for fault in self._faults(model, length):
             faults.add(fault)
         faults.raise_if_any()
-        extent = tuple(Fraction(size) for size in self._extent(model))
+        extent = self._extent(model)
         if model.source is None:
-            return p._replace(extent=extent)
-        source = extent[0] if len(extent) == 1 else Fraction(self.source_length or p.queries)
+            return p.of_extent(*extent) if extent else p
+        source = math.prod(extent) if extent else self.source_length or p.queries
         return p._replace(source=source, extent=extent)
 
     def _extent(self, model: Walked) -> tuple[Any, ...]:
