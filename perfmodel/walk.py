@@ -122,7 +122,9 @@ def stretches(model: Walked, p: Pass) -> Iterator[Stretch]:
             yield stretch._replace(place=f"source.{stretch.place}")
         p = p._replace(source=inner.queries, extent=inner.extent)
     groups = [("entry", model.entry, 1, 1)]
-    groups += [(f"blocks.{i}", block.layers, block.repeat, block.copies) for i, block in enumerate(model.blocks)]
+    groups += [
+        (f"blocks.{i}", block.layers, block.repeat, block.copies) for i, block in enumerate(model.blocks)
+    ]
     for place, layers, repeat, copies in (*groups, ("exit", model.exit, 1, 1)):
         seen = []
         for layer in layers:

@@ -7,7 +7,7 @@ import pytest
 
 import perfmodel as pm
 from perfmodel.encoder import Encoder, Stack, encoder
-from perfmodel.errors import InputError, UnknownNameError, UnsupportedError
+from perfmodel.errors import InputError, UnknownNameError
 from perfmodel.huggingface import read
 from perfmodel.layers import Mlp, Norm, Pass, Residual
 from perfmodel.layers.cross_attention import CrossAttention
@@ -232,24 +232,6 @@ def test_encoders_are_trained(name, length):
     split = pm.estimate(model, work, pm.Parallel(tp=2, micro_batch=8), CLUSTER)
     assert 0 < whole.mfu < 1
     assert split.memory.total < whole.memory.total
-
-
-@pytest.mark.parametrize(
-    ("name", "told"),
-    [
-        ("t5-base", "encoder-decoder models"),
-        ("whisper-small", "encoder-decoder models"),
-        ("clip-vit-b-32", "models with an image tower"),
-        ("albert-base-v2", "layers that share their weights"),
-        ("resnet-50", "convolutions, pooling and windows of an image"),
-        ("swin-tiny", "convolutions, pooling and windows of an image"),
-    ],
-)
-def test_training_of_others_is_refused_by_name(name, told):
-    with pytest.raises(UnsupportedError, match=f"{name}.*training costs of {told} are not built yet"):
-        pm.estimate(
-            pm.Model.load(name), pm.Training(global_batch=8, sequence_length=64), pm.Parallel(), CLUSTER
-        )
 
 
 def test_an_image_becomes_so_many_tokens():

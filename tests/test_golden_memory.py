@@ -7,8 +7,9 @@ import pytest
 
 import perfmodel as pm
 from perfmodel.costs import training_costs
+from perfmodel.costs.entering import training_pass
 from perfmodel.costs.memory import block_activations
-from perfmodel.costs.training import training_pass
+from perfmodel.costs.parts import parts
 from perfmodel.decoder import decoder
 from perfmodel.layers import Pass
 from perfmodel.layers.kept import KERNELS, activation_tensors
@@ -49,8 +50,8 @@ def kept(row):
             recompute=RECOMPUTE[row["recompute"]], attention=ATTENTION[row["attention"]], kernels="eager",
         ),
     )  # fmt: skip
-    p = training_pass(work, Parallel(dp=1, micro_batch=row["b"]))
-    return block_activations(model.blocks[0], work, p, model.hidden)
+    p = training_pass(model, work, Parallel(dp=1, micro_batch=row["b"]))
+    return block_activations(parts(model, p).blocks[0], work)
 
 
 @pytest.mark.golden

@@ -7,6 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from perfmodel.costs import training_costs
+from perfmodel.costs.parts import parts
 from perfmodel.costs.recompute import recomputed
 from perfmodel.decoder import decoder
 from perfmodel.errors import InputError
@@ -31,7 +32,7 @@ def again(*modules, model=None, **changes):
     p = Pass(*map(Fraction, (2, 16, 16, 1, 1)))._replace(**changes)
     work = training(recompute="selective", recompute_modules=modules)
     chosen = model or gpt()
-    return recomputed(chosen.blocks[0], work, p, chosen.hidden)
+    return recomputed(parts(chosen, p).blocks[0], work)
 
 
 def llama(**changes):
@@ -162,7 +163,7 @@ def keeping(policy, *keep, model=None, **changes):
     p = Pass(*map(Fraction, (2, 16, 16, 1, 1)))._replace(**changes)
     chosen = model or llama()
     work = training(recompute="full", recompute_policy=policy, recompute_keep=keep)
-    return recomputed(chosen.blocks[0], work, p, chosen.hidden)
+    return recomputed(parts(chosen, p).blocks[0], work)
 
 
 QUERY = OUTPUT = 2 * ROWS * 64 * 64
@@ -225,7 +226,7 @@ def test_what_is_kept_and_what_is_repeated_make_the_whole(model, policy, fused):
     """Forward is the repeated work and that of the results at hand, whatever the policy."""
     p = Pass(*map(Fraction, (2, 16, 16, 1, 1)))._replace(fused_attention=fused)
     work = training(recompute="full", recompute_policy=policy)
-    found = recomputed(model.blocks[0], work, p, model.hidden)
+    found = recomputed(parts(model, p).blocks[0], work)
     layers = model.blocks[0].layers
     forward = sum(total(layer.forward(p), flops) for layer in layers)
     results = [pair for layer in layers for pair in layer.results(p).items()]

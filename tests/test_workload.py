@@ -95,5 +95,5 @@ def test_all_faults_are_told_at_once():
 
 
 def test_what_is_missing_is_told_by_name():
-    with pytest.raises(InputError, match="sequence_length is missing"):
-        Training(global_batch=8)
+    with pytest.raises(InputError, match="global_batch is missing"):
+        Training(sequence_length=8)

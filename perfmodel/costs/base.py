@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any, NamedTuple
 
+from perfmodel.layers import Pass
 from perfmodel.parallel import Group
 from perfmodel.work import Work
 
@@ -45,7 +46,9 @@ class Costs(NamedTuple):
     memory : one entry for each kind of pipeline stage: first, middle, last
     model_flops : of the whole job's step, without recomputation, causal attention counted once [FLOP]
     hardware_flops : of the whole job's step, recomputation counted [FLOP]
-    tokens : of the whole job's step [-]
+    samples : sequences, images or rows of the whole job's step [-]
+    tokens : of the whole job's step; None where samples are no sequences of tokens [-]
+    entered : one micro-batch as it enters the model
     groups : the ranks of each axis
     dtype : number format of the linear layers, whose peak utilisation is measured against
     core_dtype : number format of attention and head
@@ -55,7 +58,9 @@ class Costs(NamedTuple):
     memory: tuple[StageMemory, ...]
     model_flops: Any
     hardware_flops: Any
+    samples: Any
     tokens: Any
+    entered: Pass
     groups: dict[str, Group]
     dtype: str
     core_dtype: str

@@ -5,14 +5,15 @@ from __future__ import annotations
 from typing import Any, NamedTuple
 
 from perfmodel.costs.base import StageMemory
-from perfmodel.costs.recompute import Again, recomputed, recomputed_share
+from perfmodel.costs.parts import Part, parts
+from perfmodel.costs.recompute import recomputed, recomputed_share
 from perfmodel.costs.stages import shares
 from perfmodel.costs.states import optimizer_bytes
 from perfmodel.formulas.memory import sharded
 from perfmodel.formulas.pipeline import live_micro_batches
 from perfmodel.layers import Layer, Pass
 from perfmodel.layers.embedding import Head
-from perfmodel.model import Block, Model
+from perfmodel.model import Model
 from perfmodel.ops import maximum, where
 from perfmodel.parallel import Parallel
 from perfmodel.workload import Training
@@ -25,15 +26,13 @@ def local_parameters(layers: tuple[Layer, ...], tp: Any) -> Any:
     return sum(layer.local_parameters(tp) for layer in layers)
 
 
-def block_activations(block: Block, work: Training, p: Pass, hidden: int, share: Any = 1) -> Any:
+def block_activations(block: Part, work: Training, share: Any = 1) -> Any:
     """Bytes one repetition of a block keeps for backward, under the recomputation in force.
 
     Parameters
     ----------
     block : the repeated layers
     work : says what is recomputed
-    p : the pass
-    hidden : width of the residual stream, which full recomputation keeps [-]
     share : of the repetitions that it applies to [-]
 
     Returns
@@ -44,11 +43,7 @@ def block_activations(block: Block, work: Training, p: Pass, hidden: int, share:
     ----------
     Korthikanti et al. (2022), arXiv:2205.05198, table 2
     """
-    return _kept(block, p, recomputed(block, work, p, hidden), share)
-
-
-def _kept(block: Block, p: Pass, again: Again, share: Any) -> Any:
-    return sum(layer.saved(p) for layer in block.layers) - share * again.spared
+    return block.saved() - share * recomputed(block, work).spared
 
 
 class _Held(NamedTuple):
@@ -80,27 +75,27 @@ class _Held(NamedTuple):
     layer: Any
 
 
-def _saved_once(model: Model, work: Training, p: Pass) -> Any:
+def _saved_once(blocks: tuple[Part, ...], work: Training) -> Any:
     """What the layers share, such as rotary tables; counted where the model begins."""
     most: Any = 0
-    for layer in dict.fromkeys(layer for block in model.blocks for layer in block.layers):
+    for layer, p in dict(pair for block in blocks for pair in block.layers).items():
         most = maximum(most, layer.saved_once(p, checkpointed=work.recomputation.keep is not None))
     return most
 
 
 def _held(model: Model, work: Training, layout: Parallel, p: Pass) -> _Held:
-    copy = _head_copy(model)
+    copy, found = _head_copy(model), parts(model, p)
     largest: Any = 0
     moment: Any = 0
     saved: Any = 0
     share = recomputed_share(model, work)
-    for block in model.blocks:
-        again = recomputed(block, work, p, model.hidden)
-        largest = maximum(largest, local_parameters(block.layers, p.tp))
+    for block in found.blocks:
+        again = recomputed(block, work)
+        largest = maximum(largest, block.parameters())
         moment = maximum(moment, again.moment)
-        saved = saved + block.repeat * _kept(block, p, again, share)
-    bodies = [(block.repeat, *_states(block.layers, work, p)) for block in model.blocks]
-    entry, leave, head = (_states(part, work, p) for part in (model.entry, model.exit, copy))
+        saved = saved + block.repeat * (block.saved() - share * again.spared)
+    bodies = [(block.copies, *_states(block.plain, work, p)) for block in found.blocks]
+    entry, leave, head = (_states(part, work, p) for part in (found.entry.plain, found.exit.plain, copy))
     return _Held(
         entry=entry[0],
         body=sum(times * parameters for times, parameters, _ in bodies),
@@ -110,11 +105,11 @@ def _held(model: Model, work: Training, layout: Parallel, p: Pass) -> _Held:
         states_exit=leave[1],
         head_copy=head[0],
         states_head=head[1],
-        saved_entry=sum(layer.saved(p) for layer in model.entry) + _saved_once(model, work, p),
+        saved_entry=found.entry.saved() + _saved_once(found.blocks, work),
         saved_body=saved,
-        saved_exit=sum(layer.saved(p) for layer in model.exit),
+        saved_exit=found.exit.saved(),
         recomputed=moment,
-        logits=sum(layer.loss_bytes(p) for layer in model.exit if isinstance(layer, Head)),
+        logits=sum(layer.loss_bytes(seen) for layer, seen in found.exit.layers if isinstance(layer, Head)),
         layer=largest,
     )
 

@@ -5,10 +5,11 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import Any, NamedTuple
 
+from perfmodel.costs.parts import Part
 from perfmodel.errors import unknown
 from perfmodel.layers import Layer, Norm, Pass
 from perfmodel.layers.results import remaining
-from perfmodel.model import Block, Model
+from perfmodel.model import Model
 from perfmodel.ops import maximum
 from perfmodel.work import Serial, Work
 from perfmodel.workload import LAYER_INPUT, Policy, Training
@@ -32,18 +33,16 @@ class Again(NamedTuple):
     moment: Any
 
 
-def recomputed(block: Block, work: Training, p: Pass, hidden: int) -> Again:
+def recomputed(block: Part, work: Training) -> Again:
     """One repetition of a block under the policy in force.
 
-    Whole blocks keep the input of the residual stream. A module keeps its own input; a norm does without its output,
+    Whole blocks keep what enters them. A module keeps its own input; a norm does without its output,
     too, where the next layer would keep it (Megatron-LM's modules without output).
 
     Parameters
     ----------
     block : the repeated layers
     work : says what is recomputed
-    p : the pass
-    hidden : width of the residual stream [-]
 
     Returns
     -------
@@ -56,16 +55,15 @@ def recomputed(block: Block, work: Training, p: Pass, hidden: int) -> Again:
 
     Examples
     --------
+    >>> from perfmodel.costs.parts import parts
     >>> from perfmodel.decoder import decoder
     >>> model = decoder(layers=4, hidden=64, heads=4, inner=256, vocabulary=1000)
     >>> work = Training(global_batch=1, sequence_length=1, recompute="selective", recompute_modules=("mlp", "norm"))
-    >>> recomputed(model.blocks[0], work, Pass(1, 1, 1), 64).spared / 2  # 3 · 256 in the mlp, the input of attention
+    >>> recomputed(parts(model, Pass(1, 1, 1)).blocks[0], work).spared / 2  # 3 · 256 in the mlp, the input of attention
     832.0
     """
     policy = work.recomputation
-    if policy.keep is None:
-        return _modules(block.layers, policy.modules, p)
-    return _keeping(block.layers, policy, p, p.shard_tokens * hidden * p.element_bytes)
+    return _modules(block, policy.modules) if policy.keep is None else _keeping(block, policy)
 
 
 def recomputed_share(model: Model, work: Training) -> Any:
@@ -120,21 +118,23 @@ def _fits(name: str, asked: str) -> bool:
     return f" {name}".endswith(f" {asked}")
 
 
-def _keeping(layers: tuple[Layer, ...], policy: Policy, p: Pass, stream: Any) -> Again:
-    """All but the residual stream and the results that the policy keeps."""
-    everything = sum(layer.saved(p) for layer in layers)
-    last = _last_product(layers) if policy.spare else None
+def _keeping(block: Part, policy: Policy) -> Again:
+    """All but what enters and the results that the policy keeps."""
+    everything = block.saved()
+    last = _last_product(block.plain) if policy.spare else None
     repeated = []
     kept: Any = 0
     there: Any = 0
-    for layer in layers:
+    for layer, p in block.layers:
         forward, results = layer.forward(p), layer.results(p)
         spared = {list(results)[-1]} if layer is last else set()
         named = [name for name in results if name in (policy.keep or ()) and name not in spared]
         kept = kept + sum(results[name].bytes for name in named)
         there = there + sum(results[name].bytes for name in named if results[name].saved)
         repeated.append(remaining(forward, results, (*named, *spared)))
-    return Again(Serial("recompute", tuple(repeated)), everything - stream - kept, everything - there)
+    return Again(
+        Serial("recompute", tuple(repeated)), everything - block.saved_input() - kept, everything - there
+    )
 
 
 def _last_product(layers: tuple[Layer, ...]) -> Layer | None:
@@ -147,8 +147,8 @@ def _last_product(layers: tuple[Layer, ...]) -> Layer | None:
     return None
 
 
-def _modules(layers: tuple[Layer, ...], names: tuple[str, ...], p: Pass) -> Again:
-    again = list(_chosen(layers, names, p))
+def _modules(block: Part, names: tuple[str, ...]) -> Again:
+    again = list(_chosen(block, names))
     spared: Any = 0
     moment: Any = 0
     for _, size in again:
@@ -156,14 +156,14 @@ def _modules(layers: tuple[Layer, ...], names: tuple[str, ...], p: Pass) -> Agai
     return Again(Serial("recompute " + ", ".join(names), tuple(work for work, _ in again)), spared, moment)
 
 
-def _chosen(layers: tuple[Layer, ...], names: tuple[str, ...], p: Pass) -> Iterator[tuple[Work, Any]]:
+def _chosen(block: Part, names: tuple[str, ...]) -> Iterator[tuple[Work, Any]]:
     """Work and bytes of each module that is named; a whole layer stands for its parts."""
-    for layer, following in zip(layers, (*layers[1:], None), strict=True):
+    for (layer, p), following in zip(block.layers, (*block.layers[1:], None), strict=True):
         if any(_is(layer, name) for name in names):
             given_up = layer.saved(p) - layer.saved_input(p)
-            kept = following is None or any(_is(following, name) for name in names)
+            kept = following is None or any(_is(following[0], name) for name in names)
             if isinstance(layer, Norm) and following is not None and not kept:
-                given_up = given_up + following.saved_input(p)
+                given_up = given_up + following[0].saved_input(following[1])
             yield layer.forward(p), given_up
         else:
             parts = layer.parts(p).items()

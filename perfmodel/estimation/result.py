@@ -122,14 +122,24 @@ class TrainingEstimate:
         return self.tree.seconds
 
     @property
+    def samples_per_second(self) -> Any:
+        """Samples the whole job trains on each second: sequences, images, rows of a table [1/s]."""
+        return self.costs.samples / self.step_time
+
+    @property
+    def samples_per_second_per_device(self) -> Any:
+        """The same for one device [1/s]."""
+        return self.samples_per_second / self.cluster.devices
+
+    @property
     def tokens_per_second(self) -> Any:
-        """Tokens the whole job trains on each second [1/s]."""
-        return self.costs.tokens / self.step_time
+        """Tokens of its own sequences that the whole job trains on each second; None for a model without [1/s]."""
+        return None if self.costs.tokens is None else self.costs.tokens / self.step_time
 
     @property
     def tokens_per_second_per_device(self) -> Any:
         """The same for one device [1/s]."""
-        return self.tokens_per_second / self.cluster.devices
+        return None if self.costs.tokens is None else self.tokens_per_second / self.cluster.devices
 
     def utilisation(self, convention: str = "causal") -> Any:
         """Model or hardware FLOPs over what the dense peak could do.

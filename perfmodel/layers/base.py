@@ -138,6 +138,16 @@ class Layer(Spec):
         """What tables call it: its kind in lower case."""
         return re.sub(r"(?<!^)(?=[A-Z])", "_", type(self).__name__).casefold()
 
+    @property
+    def resizes(self) -> bool:
+        """It changes how many positions there are, or cuts them into windows: it needs a whole image or signal."""
+        return type(self).after is not Layer.after
+
+    @property
+    def sequential(self) -> bool:
+        """Each position waits for the one before."""
+        return False
+
     def weights(self) -> tuple[Weight, ...]:
         """Every parameter tensor of the layer, whole."""
         return ()
@@ -166,6 +176,10 @@ class Layer(Spec):
     def backward(self, p: Pass) -> Work:
         """Operators of the backward pass, without recomputation."""
         raise NotImplementedError
+
+    def backward_to_data(self, p: Pass) -> Work:
+        """The backward pass where the input is data: nobody asks for its gradient."""
+        return self.backward(p)
 
     def saved(self, p: Pass) -> Any:
         """Bytes kept from forward to backward [B]."""

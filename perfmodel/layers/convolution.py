@@ -126,17 +126,20 @@ class Convolution(Layer):
         """Gradients of the input and of the filters."""
         rows, entering, filters, leaving = self._elements(p)
         taps, outputs = self._widths()
+        of_input = product(
+            "convolution dgrad", p, (rows, taps, outputs, self.groups), leaving + filters, entering
+        )
+        return Serial("convolution backward", (of_input, self.backward_to_data(p)))
+
+    def backward_to_data(self, p: Pass) -> Work:
+        """The gradient of the filters, accumulated in place."""
+        rows, entering, filters, leaving = self._elements(p)
+        taps, outputs = self._widths()
         of_filters = product(
             "convolution wgrad", p, (taps, outputs, rows, self.groups), entering + leaving, filters
         )
-        accumulated = of_filters._replace(
-            result_bytes=p.gradient_bytes * filters / (taps * outputs * self.groups), accumulate=True
-        )
-        of_input = (rows, taps, outputs, self.groups)
-        return Serial(
-            "convolution backward",
-            (product("convolution dgrad", p, of_input, leaving + filters, entering), accumulated),
-        )
+        each = p.gradient_bytes * filters / (taps * outputs * self.groups)
+        return of_filters._replace(result_bytes=each, accumulate=True)
 
     def spared(self, p: Pass, *, first: bool) -> Work:
         """The gradient of pixels or samples."""
@@ -145,6 +148,10 @@ class Convolution(Layer):
     def saved(self, p: Pass) -> Any:
         """The input."""
         return p.tokens * self.inputs * p.element_bytes
+
+    def saved_input(self, p: Pass) -> Any:
+        """The input is all it keeps."""
+        return self.saved(p)
 
 
 class TransposedConvolution(Layer):

@@ -129,6 +129,10 @@ class CrossAttention(Layer):
         kept = p.shard_tokens * self.hidden + 2 * p.tokens * width + 2 * seen * width
         return kept * p.element_bytes + self.saved_core(p)
 
+    def saved_once(self, p: Pass, *, checkpointed: bool) -> Any:
+        """The source, which all layers read."""
+        return p.sequences * self._keys(p) / p.cp * self._from * p.element_bytes
+
     def saved_core(self, p: Pass) -> Any:
         """Softmax result, and with dropout its mask and its dropped copy; fused kernels keep a number a row."""
         if p.fused_attention:

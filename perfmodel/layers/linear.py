@@ -48,9 +48,18 @@ class Linear(Layer):
         products = linear_backward("linear", p, **self._shape(p))
         return Serial("linear backward", (*self._activation("activation backward", p, 3), *products))
 
+    def backward_to_data(self, p: Pass) -> Work:
+        """One product: the gradient of the matrix."""
+        _, of_weight = linear_backward("linear", p, **self._shape(p))
+        return Serial("linear backward", (*self._activation("activation backward", p, 3), of_weight))
+
     def spared(self, p: Pass, *, first: bool) -> Work:
         """The gradient of an input that is data."""
         return linear_forward("linear", p, **self._shape(p)) if first else super().spared(p, first=first)
+
+    def saved_input(self, p: Pass) -> Any:
+        """The input."""
+        return p.shard_tokens * self.inputs * p.element_bytes
 
     def saved(self, p: Pass) -> Any:
         """The input, and the result where an activation follows."""

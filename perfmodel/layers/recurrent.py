@@ -49,6 +49,11 @@ class Recurrent(Layer):
         return self
 
     @property
+    def sequential(self) -> bool:
+        """Each step waits for the state that the one before leaves."""
+        return True
+
+    @property
     def directions(self) -> int:
         """Stacks side by side [-]."""
         return 2 if self.bidirectional else 1
@@ -135,12 +140,25 @@ class Recurrent(Layer):
 
     def backward(self, p: Pass) -> Work:
         """The steps in reverse, then the gradients of the weights over all steps at once."""
+        return self._backward(p, data=False)
+
+    def backward_to_data(self, p: Pass) -> Work:
+        """The same without the gradient of what enters the lowest cells."""
+        return self._backward(p, data=True)
+
+    def _backward(self, p: Pass, *, data: bool) -> Work:
         each, once = self._step_backward(p)
         cells = []
-        for name, width in reversed([*self._cells()]):
-            steps = Repeat("steps backward", p.queries / p.cp, Serial("step backward", each))
-            entering = linear_backward("input", p, **self._input_shape(p, width))
-            cells.append(Serial(f"{name} backward", (steps, *once, *entering)))
+        for number, (name, width) in reversed([*enumerate(self._cells())]):
+            of_input, of_weight = linear_backward("input", p, **self._input_shape(p, width))
+            cells.append(
+                Serial(f"{name} backward", (
+                    Repeat("steps backward", p.queries / p.cp, Serial("step backward", each)),
+                    *once,
+                    *(() if data and number < self.directions else (of_input,)),
+                    of_weight,
+                ))
+            )  # fmt: skip
         return Serial(f"{self.cell} backward", tuple(cells))
 
     def spared(self, p: Pass, *, first: bool) -> Work:

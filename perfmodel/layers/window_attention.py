@@ -26,6 +26,11 @@ class WindowAttention(EncoderAttention):
     table_grid: tuple[int, int] | None = None
     """Height and width that the offsets cover; none is that of a window [-]."""
 
+    @property
+    def resizes(self) -> bool:
+        """It cuts an image into windows."""
+        return True
+
     def weights(self) -> tuple[Weight, ...]:
         """Those of attention, and the tables of offsets."""
         if self.relative == "none":

@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterator
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from perfmodel.model import Model
+    from perfmodel.model import Block, Model
     from perfmodel.parallel.layout import Parallel
     from perfmodel.workload import Training
 
@@ -88,9 +88,63 @@ def shards_divide(layout: Parallel, model: Model, work: Training) -> Iterator[st
         )
 
 
+def tensor_has_something_to_split(layout: Parallel, model: Model, work: Training) -> Iterator[str]:
+    """Some layer is dealt to the tensor-parallel ranks, and none needs its whole image or signal between them."""
+    if layout.tp == 1 and not layout.sequence_parallel:
+        return
+    if not any(weight.split == "tp" for weight, _ in model.weights()):
+        yield f"tp = {layout.tp}, but no layer of {model.name} is split by tensor parallelism; valid: tp = 1"
+    elif any(layer.resizes for block in _blocks(model) for layer in block.layers):
+        yield (
+            f"tp = {layout.tp}, but {model.name} works on images between its blocks, which every rank would hold "
+            "whole; valid: tp = 1"
+        )
+
+
+def context_is_one_sequence(layout: Parallel, model: Model, work: Training) -> Iterator[str]:
+    """Context parallelism cuts one sequence of tokens, whose layers can be computed in pieces."""
+    if layout.cp == 1:
+        return
+    why = ""
+    if model.source is not None:
+        why = "reads a source beside its own sequence"
+    elif any(layer.resizes for layer, _ in model.layers()) and model.input != "tokens":
+        why = f"reads {'an image' if model.input == 'image' else 'a signal'}"
+    elif model.fixed_length == 1:
+        why = "has no sequences"
+    elif any(layer.sequential for layer, _ in model.layers()):
+        why = "works position by position"
+    if why:
+        yield f"cp = {layout.cp} cuts sequences of tokens, but {model.name} {why}; valid: cp = 1"
+
+
+def pipeline_has_one_stream(layout: Parallel, model: Model, work: Training) -> Iterator[str]:
+    """A pipeline hands one tensor from stage to stage, and each stage holds weights of its own."""
+    if layout.pp == 1:
+        return
+    why = ""
+    if model.source is not None:
+        why = "reads a source at every layer"
+    elif any(block.shared for block in model.blocks):
+        why = "has layers that share their weights"
+    elif not model.hidden or any(layer.resizes for block in model.blocks for layer in block.layers):
+        why = "has no stream of one width between its layers"
+    if why:
+        yield f"pp = {layout.pp} hands one stream from stage to stage, but {model.name} {why}; valid: pp = 1"
+
+
+def _blocks(model: Model) -> Iterator[Block]:
+    if model.source is not None:
+        yield from _blocks(model.source)
+    yield from model.blocks
+
+
 RULES: tuple[Callable[[Parallel, Model, Training], Iterator[str]], ...] = (
     tensor_divides,
     tensor_fits_key_values,
+    tensor_has_something_to_split,
+    context_is_one_sequence,
+    pipeline_has_one_stream,
     chunk_has_layer,
     interleaving_has_stages,
     batch_divides,

@@ -65,8 +65,29 @@ def describe(est: TrainingEstimate) -> str:
     return (
         f"{est.model.name} on {est.cluster.devices} x {est.cluster.device.name}: {', '.join(degrees)}, "
         f"{layout.sharding}, micro batch {layout.micro_batch}, global batch {work.global_batch} x "
-        f"{work.sequence_length} tokens, {work.precision}, recompute {work.policy}"
+        f"{_sample(est)}, {work.precision}, recompute {work.policy}"
     )
+
+
+def _sample(est: TrainingEstimate) -> str:
+    """What one sample is, and how large."""
+    tokens = f"{est.work.sequence_length} tokens"
+    entered, source = est.costs.entered, est.model.source
+    if entered.extent:
+        sides = " x ".join(f"{size:.0f}" for size in entered.extent)
+        what = f"one image of {sides}" if len(entered.extent) == 2 else f"a signal of {sides}"
+        return what if est.costs.tokens is None else f"{tokens} and {what}"
+    if est.costs.tokens is None:
+        return "one sample" if est.model.fixed_length == 1 else f"{est.model.fixed_length} tokens"
+    return tokens if source is None else f"{entered.source:.0f} tokens read and {tokens}"
+
+
+def _throughput(est: TrainingEstimate) -> str:
+    """Tokens and samples a second, as far as the model has them."""
+    rates = [("samples", est.samples_per_second, est.samples_per_second_per_device)]
+    if est.costs.tokens is not None:
+        rates = [("tokens", est.tokens_per_second, est.tokens_per_second_per_device)]
+    return ", ".join(f"{all_:,.0f} {what}/s, {one:,.0f} per device" for what, all_, one in rates)
 
 
 def headline(est: TrainingEstimate) -> dict[str, str]:
@@ -75,13 +96,19 @@ def headline(est: TrainingEstimate) -> dict[str, str]:
     verdict = "fits" if est.fits else f"does NOT fit ({show(memory.total - memory.capacity, 'B')} over)"
     return {
         "step time": show(est.step_time, "s"),
-        "throughput": f"{est.tokens_per_second:,.0f} tokens/s, {est.tokens_per_second_per_device:,.0f} per device",
-        "MFU": f"{est.mfu:.1%} (causal attention counted once), HFU {est.hfu:.1%}",
+        "throughput": _throughput(est),
+        "MFU": f"{est.mfu:.1%}{_convention(est)}, HFU {est.hfu:.1%}",
         "memory": f"{show(memory.total, 'B')} of {show(memory.capacity, 'B')}{_where(est)}: {verdict}",
         "limited by": f"{RESOURCES[limiter.name]} ({limiter.share:.0%}), then {RESOURCES[limiter.runner_up]} "
         f"({limiter.runner_up_share:.0%})",
         "efficiency": f"{est.efficiency.id} ({est.efficiency.confidence})",
     }
+
+
+def _convention(est: TrainingEstimate) -> str:
+    """How attention is counted; nothing to say where none is causal."""
+    causal = any(getattr(layer, "causal", False) for layer, _ in est.model.layers())
+    return " (causal attention counted once)" if causal else ""
 
 
 def _where(est: TrainingEstimate) -> str:
@@ -186,6 +213,8 @@ def to_dict(est: TrainingEstimate) -> dict[str, Any]:
         },
         "efficiency": est.efficiency.id,
         "step_time": est.step_time,
+        "samples_per_second": est.samples_per_second,
+        "samples_per_second_per_device": est.samples_per_second_per_device,
         "tokens_per_second": est.tokens_per_second,
         "tokens_per_second_per_device": est.tokens_per_second_per_device,
         "mfu": est.mfu,
@@ -238,7 +267,8 @@ def compare(estimates: Mapping[str, TrainingEstimate]) -> pandas.DataFrame:
 
     Returns
     -------
-    columns devices, step_time [s], tokens_per_second_per_device, mfu, memory [GiB], fits, limiter
+    columns devices, step_time [s], tokens_per_second_per_device, samples_per_second_per_device, mfu, memory [GiB],
+    fits, limiter
 
     Raises
     ------
@@ -254,6 +284,7 @@ def compare(estimates: Mapping[str, TrainingEstimate]) -> pandas.DataFrame:
             "devices": est.cluster.devices,
             "step_time": est.step_time,
             "tokens_per_second_per_device": est.tokens_per_second_per_device,
+            "samples_per_second_per_device": est.samples_per_second_per_device,
             "mfu": est.mfu,
             "memory_gib": est.memory.total / 2**30,
             "fits": bool(est.fits),

@@ -23,12 +23,21 @@ class Training(Spec):
     --------
     >>> Training(global_batch=512, sequence_length=8192).tokens
     4194304
+    >>> Training(global_batch=256, precision="fp16", optimizer="sgd_momentum", image_size=224).tokens
+    0
     """
 
     global_batch: int = Field(gt=0, le=10**9)
-    """Sequences in one optimizer step [-]."""
-    sequence_length: int = Field(gt=0, le=10**9)
-    """Tokens of one sequence [-]."""
+    """Samples in one optimizer step: sequences, images, rows of a table [-]."""
+    sequence_length: int | None = Field(default=None, gt=0, le=10**9)
+    """Tokens of one sequence; None where the model fixes it, or sees images or signals [-]."""
+    source_length: int | None = Field(default=None, gt=0, le=10**9)
+    """Tokens, or frames of a signal, of the sequence that an encoder reads for a decoder; None is as many as the
+    decoder's, or what the encoder was made for [-]."""
+    image_size: int | tuple[int, int] | None = None
+    """Side of a square image, or its height and width; None is what the model was made for [-]."""
+    samples: int | None = Field(default=None, gt=0, le=10**9)
+    """Length of a signal [-]."""
     precision: str = "bf16"
     """Number formats: bf16, fp16, tf32, fp32, fp8, mxfp8 or nvfp4."""
     recompute: Literal["none", "selective", "full"] = "none"
@@ -141,5 +150,5 @@ class Training(Spec):
 
     @property
     def tokens(self) -> int:
-        """Tokens of one optimizer step [-]."""
-        return self.global_batch * self.sequence_length
+        """Tokens of one optimizer step; 0 where no length of a sequence is given [-]."""
+        return 0 if self.sequence_length is None else self.global_batch * self.sequence_length

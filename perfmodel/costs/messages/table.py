@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from functools import partial
 
+from perfmodel.costs.entering import training_pass
 from perfmodel.costs.messages.base import Job, Message, Strategy, merged_messages
 from perfmodel.costs.messages.data import ddp, fsdp2, hsdp
 from perfmodel.costs.messages.others import experts, gathered_context, pipeline, ring_context, ulysses
 from perfmodel.costs.messages.tensor import tensor, whole_gradients
-from perfmodel.costs.training import training_pass
 from perfmodel.errors import unknown
 from perfmodel.model import Model
 from perfmodel.parallel import Parallel
@@ -77,7 +77,7 @@ def messages(
         raise unknown("strategy", strategy, STRATEGIES)
     job = Job(
         model=model,
-        p=training_pass(work, layout),
+        p=training_pass(model, work, layout),
         formats=work.formats,
         micro_batches=layout.micro_batches(work.global_batch),
         shards=layout.cp * layout.dp / replicas,  # type: ignore[operator]  # dp is set
