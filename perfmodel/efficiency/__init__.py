@@ -10,8 +10,9 @@ from perfmodel.efficiency.fits import (
     StreamFit,
 )
 from perfmodel.efficiency.sets import Efficiency, efficiencies
+from perfmodel.efficiency.software import Residuals, Software, SoftwareFit, software
 
 __all__ = [
-    "AttentionFit", "CollectiveFit", "Efficiency", "HostFit", "MatmulFit", "OverheadFit", "OverlapFit",
-    "StreamFit", "efficiencies",
+    "AttentionFit", "CollectiveFit", "Efficiency", "HostFit", "MatmulFit", "OverheadFit", "OverlapFit", "Residuals",
+    "Software", "SoftwareFit", "StreamFit", "efficiencies", "software",
 ]  # fmt: skip

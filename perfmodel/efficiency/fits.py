@@ -62,6 +62,8 @@ class StreamFit(Spec):
     """Time of an empty kernel [s]."""
     memory: dict[str, float]
     """Fraction of the memory bandwidth by kind; "copy" also serves kinds not listed [-]."""
+    passes: float = Field(gt=0, default=1)
+    """Bytes and kernels over those of fused kernels, the optimizer's update left out [-]."""
 
     @field_validator("memory")
     @classmethod
@@ -105,12 +107,19 @@ class CollectiveFit(Spec):
     pair: float = Field(gt=0, le=1, default=1)
     """What two ranks alone reach of these fractions: they have fewer channels [-]."""
 
+    @classmethod
+    def rates(cls) -> tuple[str, ...]:
+        """Fields that are fractions of a link."""
+        return tuple(name for name in cls.model_fields if name not in ("start", "step", "exponent"))
+
 
 class OverlapFit(Spec):
     """Communication beside compute."""
 
     slowdown: float = Field(ge=0, le=1)
     """Time that compute loses for each second of hidden communication: the share of its cores the messages hold [-]."""
+    achieved: float = Field(ge=0, le=1, default=1)
+    """Share of the messages that could hide that does [-]."""
 
 
 class HostFit(Spec):
@@ -118,6 +127,10 @@ class HostFit(Spec):
 
     launch: Seconds
     """Time the host needs for each kernel it launches [s]."""
+    step: Seconds = Field(ge=0, default=0.0)
+    """Time of one optimizer step outside the model: fetching data, logging, synchronising [s]."""
+    straggling: float = Field(ge=0, le=1, default=0.0)
+    """Share of a step lost to waiting for each doubling of the nodes [-]."""
 
 
 class OverheadFit(Spec):

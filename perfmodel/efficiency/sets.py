@@ -14,12 +14,16 @@ from perfmodel.efficiency.fits import (
     OverlapFit,
     StreamFit,
 )
+from perfmodel.efficiency.software import Residuals, Software, SoftwareFit, known
 from perfmodel.errors import unknown
 from perfmodel.specs import Catalogue, SourcedSpec
 
 __all__ = ["Efficiency", "efficiencies"]
 
 T = TypeVar("T")
+
+MOST_LINK = 1.2
+"""Fraction of a link that messages can seem to reach, where the switch adds up what passes [-]."""
 
 
 class Efficiency(SourcedSpec):
@@ -43,6 +47,10 @@ class Efficiency(SourcedSpec):
     """Memory beside the tensors."""
     residual: str
     """How well the fits hold on data they did not see."""
+    software: str = ""
+    """The training stack whose constants are in force; empty where the operator fits stand alone."""
+    spread: Residuals | None = None
+    """Errors of whole steps on comparable runs; null where none is known."""
 
     @classmethod
     def load(cls, name: str) -> Efficiency:
@@ -69,23 +77,64 @@ class Efficiency(SourcedSpec):
         return CATALOGUE.load(name)
 
     @classmethod
-    def of(cls, architecture: str) -> Efficiency:
+    def of(cls, architecture: str, software: str | None = None) -> Efficiency:
         """The default set of a device architecture; the universal one where none is fitted.
 
         Parameters
         ----------
         architecture : of the device
+        software : the training stack whose constants are put in force; None leaves the operator fits alone
 
         Returns
         -------
         the set
 
+        Raises
+        ------
+        UnknownNameError
+            no such software; near names are suggested
+
         Examples
         --------
         >>> Efficiency.of("Hopper").id, Efficiency.of("some new chip").id
         ('hopper', 'universal')
+        >>> Efficiency.of("Hopper", "NeMo 25.02").id
+        'hopper+nemo'
         """
-        return _by_architecture().get(architecture.lower()) or cls.load("universal")
+        return _composed(architecture.lower(), software)
+
+    def under(self, software: Software, architecture: str) -> Efficiency:
+        """The same machine under a training stack: its constants applied to the operator fits.
+
+        Parameters
+        ----------
+        software : the stack
+        architecture : of the device, for constants of its own
+
+        Returns
+        -------
+        a set with the stack's name
+
+        Examples
+        --------
+        >>> fits = Efficiency.load("ampere")
+        >>> slow = Software.load("default").replace(constants=SoftwareFit(matmul=0.5), on={})
+        >>> fits.under(slow, "Ampere").matmul_for("bf16").compute / fits.matmul_for("bf16").compute
+        0.5
+        """
+        fit = software.fit(architecture)
+        return self.replace(
+            id=f"{self.id}+{software.id}",
+            software=software.id,
+            spread=software.residuals,
+            matmul={dtype: one.replace(compute=min(one.compute * fit.matmul, 1.0)) for dtype, one in self.matmul.items()},
+            attention=self.attention.replace(compute=min(self.attention.compute * fit.attention, 2.0)),
+            stream=self.stream.replace(passes=self.stream.passes * fit.pointwise),
+            collective={tier: _slowed(one, tier, fit) for tier, one in self.collective.items()},
+            overlap=self.overlap.replace(achieved=fit.overlapped),
+            host=HostFit(launch=fit.launch, step=fit.step, straggling=fit.straggling),
+            sources=(*self.sources, *software.sources),
+        )
 
     def matmul_for(self, dtype: str) -> MatmulFit:
         """Constants of matrix products in a number format."""
@@ -103,6 +152,13 @@ def _listed(table: dict[str, T], key: str, kind: str) -> T:
     return found
 
 
+def _slowed(fit: CollectiveFit, tier: str, by: SoftwareFit) -> CollectiveFit:
+    """Messages of a tier at the rate that the software reaches."""
+    factor = by.fabric if tier == "fabric" else by.scale_up
+    # no software gets more than what the fit could have found
+    return fit.replace(**{kind: min(getattr(fit, kind) * factor, MOST_LINK) for kind in CollectiveFit.rates()})
+
+
 CATALOGUE = Catalogue("efficiency", Efficiency, "efficiency")
 
 
@@ -110,6 +166,12 @@ CATALOGUE = Catalogue("efficiency", Efficiency, "efficiency")
 def _by_architecture() -> dict[str, Efficiency]:
     found = (CATALOGUE.load(name) for name in CATALOGUE.names())
     return {architecture.lower(): one for one in found for architecture in one.architectures}
+
+
+@lru_cache(maxsize=256)
+def _composed(architecture: str, software: str | None) -> Efficiency:
+    base = _by_architecture().get(architecture) or Efficiency.load("universal")
+    return base if software is None else base.under(known(software), architecture)
 
 
 def efficiencies() -> dict[str, str]:

@@ -81,7 +81,7 @@ class Machine(NamedTuple):
     peak : dense peak by number format, where known [FLOP/s]
     bandwidth : of device memory [B/s]
     capacity : of device memory [B]
-    devices : in the cluster [-]
+    devices, nodes : in the cluster [-]
     tiers : innermost first
     efficiency : the fits
     matmul : achieved rates by number format in use
@@ -91,6 +91,7 @@ class Machine(NamedTuple):
     bandwidth: Any
     capacity: Any
     devices: Any
+    nodes: Any
     tiers: tuple[TierRate, ...]
     efficiency: Efficiency
     matmul: dict[str, MatmulRate]
@@ -134,6 +135,7 @@ def machine(
         bandwidth=device.memory_bandwidth,
         capacity=device.memory_capacity,
         devices=cluster.devices,
+        nodes=cluster.devices / cluster.devices_per_node,
         tiers=tuple(_tier(tier, efficiency) for tier in cluster.tiers),
         efficiency=efficiency,
         matmul=rates,

@@ -91,5 +91,6 @@ def stream_seconds(work: Stream, m: Machine) -> Seconds:
     """
     fit = m.efficiency.stream
     fraction = fit.memory.get(work.kind) or fit.memory["copy"]
-    memory, launch = work.bytes / (fraction * m.bandwidth), work.launches * fit.latency
+    passes = 1.0 if work.kind == "optimizer" else fit.passes
+    memory, launch = passes * work.bytes / (fraction * m.bandwidth), passes * work.launches * fit.latency
     return memory + launch, {"memory_bandwidth": memory, "kernel_latency": launch}

@@ -9,7 +9,7 @@ from perfmodel.estimation.machine import Machine
 from perfmodel.estimation.network import Message, Route, collective_seconds
 from perfmodel.estimation.operators import attention_seconds, matmul_seconds, stream_seconds
 from perfmodel.formulas.pipeline import pipeline_time
-from perfmodel.ops import maximum, where
+from perfmodel.ops import maximum, minimum, where
 from perfmodel.parallel import Group
 from perfmodel.work import (
     Attention,
@@ -146,8 +146,8 @@ def _times(name: str, times: Any, part: Timed) -> Timed:
 
 def _overlap(clock: Clock, work: Overlap) -> Timed:
     inner, behind = clock.time(work.work), clock.time(work.behind)
-    exposed = maximum(inner.seconds - behind.seconds, 0.0)
-    hidden = inner.seconds - exposed
+    hidden = minimum(inner.seconds, behind.seconds) * clock.rates.efficiency.overlap.achieved
+    exposed = inner.seconds - hidden
     # what is hidden still holds some of the cores that compute would use
     lost = clock.rates.efficiency.overlap.slowdown * hidden
     # what sticks out keeps the mix of resources of the whole message

@@ -11,9 +11,9 @@ from perfmodel.estimation.result import Memory, TrainingEstimate
 from perfmodel.estimation.timing import Clock, Timed
 from perfmodel.hardware import Cluster
 from perfmodel.model import Model
-from perfmodel.ops import maximum, where
+from perfmodel.ops import log2, maximum, where
 from perfmodel.parallel import Parallel
-from perfmodel.work import Collective, Leaf, kernels, total
+from perfmodel.work import Collective, Leaf, Stream, kernels, total
 from perfmodel.workload import Training
 
 __all__ = ["estimate_training", "step", "worst_memory"]
@@ -62,26 +62,42 @@ def step(costs: Costs, rates: Machine) -> Timed:
     the timed tree of the whole step
     """
     device = Clock(rates, costs.groups).time(costs.tree)
-    waiting = maximum(launches(costs) * rates.efficiency.host.launch - device.seconds, 0.0)
-    host = Timed("host launches", "host", waiting, {"host_launch": waiting}, 0.0)
-    return Timed(
-        device.name,
-        "",
-        device.seconds + waiting,
-        {**device.resources, "host_launch": waiting},
-        device.hidden,
-        1,
-        (*device.parts, host),
+    parts = (*device.parts, *_host(costs, rates, device.seconds))
+    seconds, resources = _added(parts)
+    return Timed(device.name, "", seconds, resources, device.hidden, 1, parts)
+
+
+def _host(costs: Costs, rates: Machine, busy: Any) -> tuple[Timed, ...]:
+    """What a step takes beside the device's own work: launches it waits for, the host's own share, stragglers."""
+    host = rates.efficiency.host
+    waiting = maximum(launches(costs, rates) * host.launch - busy, 0.0)
+    lost = host.straggling * log2(maximum(rates.nodes, 1.0)) * (busy + waiting)
+    return (
+        Timed("host launches", "host", waiting, {"host_launch": waiting}, 0.0),
+        Timed("host, once a step", "host", host.step, {"host_launch": host.step}, 0.0),
+        Timed("waiting for the slowest", "stragglers", lost, {"stragglers": lost}, 0.0),
     )
 
 
-def launches(costs: Costs) -> Any:
+def _added(parts: tuple[Timed, ...]) -> tuple[Any, dict[str, Any]]:
+    seconds: Any = 0.0
+    resources: dict[str, Any] = {}
+    for part in parts:
+        seconds = seconds + part.seconds
+        for name, value in part.resources.items():
+            resources[name] = resources.get(name, 0.0) + value
+    return seconds, resources
+
+
+def launches(costs: Costs, rates: Machine) -> Any:
     """Kernels that the host launches in one step, mean over the stages; a message over one rank is none [-]."""
+    passes = rates.efficiency.stream.passes
 
     def measure(leaf: Leaf) -> Any:
         if isinstance(leaf, Collective):
             return where(costs.groups[leaf.axis].ranks > 1, 1.0, 0.0)
-        return kernels(leaf)
+        unfused = isinstance(leaf, Stream) and leaf.kind != "optimizer"
+        return kernels(leaf) * passes if unfused else kernels(leaf)
 
     return total(costs.tree, measure)
 

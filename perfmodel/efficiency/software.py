@@ -1,0 +1,186 @@
+"""What a training stack makes of the machine: a handful of constants a software, beside the operator fits."""
+
+from __future__ import annotations
+
+import re
+from functools import lru_cache
+from typing import Any
+
+from pydantic import Field, field_validator
+
+from perfmodel.errors import unknown
+from perfmodel.specs import Catalogue, SourcedSpec, Spec
+from perfmodel.units import Seconds
+
+__all__ = ["Residuals", "Software", "SoftwareFit", "software"]
+
+DEFAULT = "default"
+"""The set for software that none other knows."""
+
+
+class SoftwareFit(Spec):
+    """Constants of a training stack, each with a physical meaning; rates are relative to the operator fits."""
+
+    matmul: float = Field(default=1.0, gt=0, le=2)
+    """Rate of matrix products over that of the operator fit [-]."""
+    attention: float = Field(default=1.0, gt=0, le=2)
+    """Rate of the attention kernel over that of the operator fit [-]."""
+    convolution: float = Field(default=1.0, gt=0, le=2)
+    """Rate of convolutions over that of matrix products of their size [-]."""
+    pointwise: float = Field(default=1.0, gt=0, le=20)
+    """Bytes and kernels of norms, activations and their like over those of fused kernels [-]."""
+    scale_up: float = Field(default=1.0, gt=0, le=2)
+    """Rate of messages on the links within a node or rack over that of the operator fit [-]."""
+    fabric: float = Field(default=1.0, gt=0, le=2)
+    """The same of messages between nodes [-]."""
+    overlapped: float = Field(default=1.0, ge=0, le=1)
+    """Share of the messages that could hide behind compute that does [-]."""
+    launch: Seconds = Field(default=6e-6, ge=0)
+    """Time of the host for each kernel it launches [s]."""
+    step: Seconds = Field(default=0.0, ge=0)
+    """Time of one optimizer step outside the model: fetching data, logging, synchronising [s]."""
+    straggling: float = Field(default=0.0, ge=0, le=1)
+    """Share of a step lost to waiting for each doubling of the nodes [-]."""
+
+
+class Residuals(Spec):
+    """How far predictions lie from measured runs that the constants were not fitted to."""
+
+    rows: int = Field(ge=0)
+    """Measured runs [-]."""
+    levels: tuple[float, ...] = (0.05, 0.1, 0.25, 0.5, 0.75, 0.9, 0.95)
+    """Levels of the quantiles [-]."""
+    log_error: tuple[float, ...]
+    """Quantiles of ln(predicted / measured), cross-validated [-]."""
+
+    @field_validator("log_error")
+    @classmethod
+    def _ascending(cls, quantiles: tuple[float, ...]) -> tuple[float, ...]:
+        if list(quantiles) != sorted(quantiles):
+            raise ValueError("quantiles ascend with their levels")
+        return quantiles
+
+
+class Software(SourcedSpec):
+    """A training stack, or a family of its releases.
+
+    Examples
+    --------
+    >>> Software.of("NeMo (dgxc-benchmarking)").id, Software.of("never heard of").id
+    ('nemo', 'default')
+    """
+
+    aliases: tuple[str, ...] = ()
+    """How its name begins where runs state it."""
+    constants: SoftwareFit
+    """On any architecture."""
+    on: dict[str, SoftwareFit] = Field(default_factory=dict)
+    """On architectures with measured runs of their own, by the architecture's name in lower case."""
+    hides: tuple[str, ...] = ("dp", "pp", "cp")
+    """Axes whose messages its recipes run beside compute."""
+    residual: str = ""
+    """How well the constants hold on runs that they were not fitted to."""
+    residuals: Residuals | None = None
+    """The same in quantiles."""
+
+    @classmethod
+    def load(cls, name: str) -> Software:
+        """A bundled set, one from `PERFMODEL_PATH`, or a file.
+
+        Parameters
+        ----------
+        name : id, alias or path
+
+        Raises
+        ------
+        UnknownNameError
+            no such set; near names are suggested
+        """
+        return CATALOGUE.load(name)
+
+    @classmethod
+    def of(cls, stated: str) -> Software:
+        """The set of a name as people write it, releases and all; the default one where nobody knows it.
+
+        Parameters
+        ----------
+        stated : such as "NeMo 24.07"
+
+        Returns
+        -------
+        the set whose alias is the longest beginning of the name
+        """
+        wanted = _plain(stated)
+        found = [(len(alias), id) for alias, id in _beginnings() if wanted.startswith(alias)]
+        return cls.load(max(found)[1] if found else DEFAULT)
+
+    def fit(self, architecture: str) -> SoftwareFit:
+        """The constants on an architecture.
+
+        Parameters
+        ----------
+        architecture : of the device
+        """
+        return self.on.get(architecture.lower(), self.constants)
+
+
+CATALOGUE = Catalogue("software", Software, "software")
+
+
+def _plain(name: str) -> str:
+    return re.sub(r"[^a-z0-9.+]+", " ", name.casefold()).strip()
+
+
+@lru_cache(maxsize=1)
+def _beginnings() -> tuple[tuple[str, str], ...]:
+    every = [CATALOGUE.load(name) for name in CATALOGUE.names()]
+    return tuple((_plain(name), one.id) for one in every for name in (one.id, *one.aliases))
+
+
+def software() -> dict[str, str]:
+    """Names of all sets, with where each comes from."""
+    return CATALOGUE.names()
+
+
+def known(name: str) -> Software:
+    """The set that a user names, by id or as people write it.
+
+    Parameters
+    ----------
+    name : id, path, or a name that begins like one of the aliases
+
+    Raises
+    ------
+    UnknownNameError
+        nobody knows it; near names are suggested
+    """
+    if str(name).endswith((".yaml", ".yml")):
+        return Software.load(name)
+    found = Software.of(name)
+    if found.id == DEFAULT and _plain(name) != DEFAULT:
+        raise unknown("software", name, software(), f"software='{DEFAULT}' is the typical stack")
+    return found
+
+
+def residual_quantile(residuals: Residuals, level: float) -> Any:
+    """Quantile of ln(predicted / measured) at a level, between the stored ones and beyond as a Laplace tail.
+
+    Parameters
+    ----------
+    residuals : stored quantiles
+    level : between 0 and 1 [-]
+
+    Returns
+    -------
+    quantile [-]
+    """
+    import numpy as np
+
+    levels, values = np.array(residuals.levels), np.array(residuals.log_error)
+    if level < levels[0]:
+        slope = (values[1] - values[0]) / np.log(levels[1] / levels[0])
+        return values[0] + slope * np.log(level / levels[0])
+    if level > levels[-1]:
+        slope = (values[-1] - values[-2]) / np.log((1 - levels[-2]) / (1 - levels[-1]))
+        return values[-1] + slope * np.log((1 - levels[-1]) / (1 - level))
+    return float(np.interp(level, levels, values))
