@@ -2,14 +2,21 @@
 
 from __future__ import annotations
 
+from typing import Literal
+
 from pydantic import Field, field_validator
 
 from perfmodel.specs import Spec
 from perfmodel.units import Bytes, Seconds
 
 __all__ = [
-    "AttentionFit", "CollectiveFit", "HostFit", "MatmulFit", "OverheadFit", "OverlapFit", "StreamFit",
+    "AttentionFit", "AttentionKernel", "CollectiveFit", "HostFit", "MatmulFit", "OverheadFit", "OverlapFit",
+    "StreamFit",
 ]  # fmt: skip
+
+AttentionKernel = Literal["newest", "flash2", "flash1"]
+"""Generation of a fused attention kernel: the newest of an architecture (FlashAttention-3, cuDNN 9, trtllm-gen), or one
+that an older stack takes to every architecture (Dao 2023, arXiv:2307.08691; Dao et al. 2022, arXiv:2205.14135)."""
 
 MOST_BANDWIDTH = 1.2
 """A stream may beat the memory bandwidth a little, where part of it stays in the cache [-]."""
@@ -49,10 +56,15 @@ class AttentionFit(Spec):
     """Head dimensions that cost as much as one exponential [-]."""
     tile: float = Field(gt=0, default=128)
     """Positions in one tile [-]."""
+<<<<<<< HEAD
     decode_memory: float | None = Field(gt=0, le=1.2, default=None)
     """Fraction of the memory bandwidth at which few queries stream a long cache; null is as `memory` [-]."""
     decode_latency: Seconds | None = None
     """Time of an empty decode kernel, the joining of its split cache included; null is as `latency` [s]."""
+=======
+    older: dict[AttentionKernel, float] = Field(default_factory=dict)
+    """Rate of older kernels over that of the fitted one, where they are slower here [-]."""
+>>>>>>> c19e053 (Constants of training stacks fitted jointly: a sum over what is typical, the software, the architecture and the two together)
 
 
 class StreamFit(Spec):

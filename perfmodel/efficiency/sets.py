@@ -7,6 +7,7 @@ from typing import TypeVar
 
 from perfmodel.efficiency.fits import (
     AttentionFit,
+    AttentionKernel,
     CollectiveFit,
     HostFit,
     MatmulFit,
@@ -22,6 +23,8 @@ __all__ = ["Efficiency", "efficiencies"]
 
 T = TypeVar("T")
 
+MOST_ATTENTION = 2.0
+"""Rate of an attention kernel over the peak, softmax counted as work, that can be meant [-]."""
 MOST_LINK = 1.2
 """Fraction of a link that messages can seem to reach, where the switch adds up what passes [-]."""
 
@@ -127,8 +130,11 @@ class Efficiency(SourcedSpec):
             id=f"{self.id}+{software.id}",
             software=software.id,
             spread=software.residuals,
-            matmul={dtype: one.replace(compute=min(one.compute * fit.matmul, 1.0)) for dtype, one in self.matmul.items()},
-            attention=self.attention.replace(compute=min(self.attention.compute * fit.attention, 2.0)),
+            matmul={
+                dtype: one.replace(compute=min(one.compute * fit.matmul, 1.0))
+                for dtype, one in self.matmul.items()
+            },
+            attention=_attended(self.attention, software.attention_kernel, fit),
             stream=self.stream.replace(passes=self.stream.passes * fit.pointwise),
             collective={tier: _slowed(one, tier, fit) for tier, one in self.collective.items()},
             overlap=self.overlap.replace(achieved=fit.overlapped),
@@ -152,11 +158,19 @@ def _listed(table: dict[str, T], key: str, kind: str) -> T:
     return found
 
 
+def _attended(fit: AttentionFit, kernel: AttentionKernel, by: SoftwareFit) -> AttentionFit:
+    """The attention kernel that the software has."""
+    rate = fit.compute * fit.older.get(kernel, 1.0) * by.attention
+    return fit.replace(compute=min(rate, MOST_ATTENTION))
+
+
 def _slowed(fit: CollectiveFit, tier: str, by: SoftwareFit) -> CollectiveFit:
     """Messages of a tier at the rate that the software reaches."""
     factor = by.fabric if tier == "fabric" else by.scale_up
     # no software gets more than what the fit could have found
-    return fit.replace(**{kind: min(getattr(fit, kind) * factor, MOST_LINK) for kind in CollectiveFit.rates()})
+    return fit.replace(
+        **{kind: min(getattr(fit, kind) * factor, MOST_LINK) for kind in CollectiveFit.rates()}
+    )
 
 
 CATALOGUE = Catalogue("efficiency", Efficiency, "efficiency")

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import math
 import re
 from functools import lru_cache
-from typing import Any
+from typing import Literal
 
 from pydantic import Field, field_validator
 
+from perfmodel.efficiency.fits import AttentionKernel
 from perfmodel.errors import unknown
 from perfmodel.specs import Catalogue, SourcedSpec, Spec
 from perfmodel.units import Seconds
@@ -60,6 +62,32 @@ class Residuals(Spec):
             raise ValueError("quantiles ascend with their levels")
         return quantiles
 
+    def quantile(self, level: float) -> float:
+        """Quantile at a level, straight between the stored ones; beyond them tails fall off exponentially.
+
+        Parameters
+        ----------
+        level : between 0 and 1 [-]
+
+        Examples
+        --------
+        >>> Residuals(rows=9, levels=(0.1, 0.5, 0.9), log_error=(-0.2, 0.0, 0.1)).quantile(0.7)
+        0.05
+        """
+        levels, values = self.levels, self.log_error
+        if level > levels[-1]:
+            return _tail(values[-2], values[-1], 1 - levels[-2], 1 - levels[-1], 1 - level)
+        if level < levels[0]:
+            return _tail(values[1], values[0], levels[1], levels[0], level)
+        inner = max(index for index in range(len(levels) - 1) if levels[index] <= level)
+        share = (level - levels[inner]) / (levels[inner + 1] - levels[inner])
+        return values[inner] + share * (values[inner + 1] - values[inner])
+
+
+def _tail(inner: float, outer: float, share: float, beyond: float, left: float) -> float:
+    """Value that only `left` of all lie beyond, where `share` do beyond the inner and `beyond` beyond the outer one."""
+    return outer + (outer - inner) * math.log(beyond / left) / math.log(share / beyond)
+
 
 class Software(SourcedSpec):
     """A training stack, or a family of its releases.
@@ -76,7 +104,13 @@ class Software(SourcedSpec):
     """On any architecture."""
     on: dict[str, SoftwareFit] = Field(default_factory=dict)
     """On architectures with measured runs of their own, by the architecture's name in lower case."""
-    hides: tuple[str, ...] = ("dp", "pp", "cp")
+    attention_kernel: AttentionKernel = "newest"
+    """Generation of its fused attention kernel."""
+    gradient_dtype: Literal["fp32", "bf16", None] = None
+    """Format of gradients in its recipes, accumulated and on the wire; null is the precision's own."""
+    weight_dtype: Literal["fp32", None] = None
+    """Format of the weights in its recipes; null is the precision's own."""
+    hides: tuple[Literal["tp", "cp", "ep", "dp", "pp"], ...] = ("dp", "pp", "cp")
     """Axes whose messages its recipes run beside compute."""
     residual: str = ""
     """How well the constants hold on runs that they were not fitted to."""
@@ -160,27 +194,3 @@ def known(name: str) -> Software:
     if found.id == DEFAULT and _plain(name) != DEFAULT:
         raise unknown("software", name, software(), f"software='{DEFAULT}' is the typical stack")
     return found
-
-
-def residual_quantile(residuals: Residuals, level: float) -> Any:
-    """Quantile of ln(predicted / measured) at a level, between the stored ones and beyond as a Laplace tail.
-
-    Parameters
-    ----------
-    residuals : stored quantiles
-    level : between 0 and 1 [-]
-
-    Returns
-    -------
-    quantile [-]
-    """
-    import numpy as np
-
-    levels, values = np.array(residuals.levels), np.array(residuals.log_error)
-    if level < levels[0]:
-        slope = (values[1] - values[0]) / np.log(levels[1] / levels[0])
-        return values[0] + slope * np.log(level / levels[0])
-    if level > levels[-1]:
-        slope = (values[-1] - values[-2]) / np.log((1 - levels[-2]) / (1 - levels[-1]))
-        return values[-1] + slope * np.log((1 - levels[-1]) / (1 - level))
-    return float(np.interp(level, levels, values))

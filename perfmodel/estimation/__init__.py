@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from perfmodel.efficiency import Efficiency
+from perfmodel.efficiency.software import known
 from perfmodel.errors import InputError
 from perfmodel.estimation.result import Limiter, Memory, TrainingEstimate
 from perfmodel.estimation.timing import Timed
@@ -16,7 +17,13 @@ __all__ = ["Limiter", "Memory", "Timed", "TrainingEstimate", "estimate"]
 
 
 def estimate(
-    model: Model, work: Training, layout: Parallel, cluster: Cluster, *, efficiency: Efficiency | None = None
+    model: Model,
+    work: Training,
+    layout: Parallel,
+    cluster: Cluster,
+    *,
+    software: str | None = None,
+    efficiency: Efficiency | None = None,
 ) -> TrainingEstimate:
     """Predict how long a job takes on a machine, what memory it needs, and what limits it.
 
@@ -26,7 +33,9 @@ def estimate(
     work : the job: `Training`
     layout : degrees of parallelism; dp follows from the devices where it is left out
     cluster : on what
-    efficiency : the fits to use; None takes the default set of the device's architecture
+    software : the training stack, see `software()`; None takes what is typical of all
+    efficiency : the fits to use; None takes the set of the device's architecture under the software's constants. Given
+        without a software it stands alone, operator fits and nothing else
 
     Returns
     -------
@@ -49,5 +58,11 @@ def estimate(
         raise InputError(f"estimate knows the workload Training, not {type(work).__name__}")
     placed = layout.on(cluster.devices)
     placed.check(model, work)
-    chosen = efficiency or Efficiency.of(cluster.device.architecture)
-    return estimate_training(model, work, placed, cluster, chosen)
+    return estimate_training(model, work, placed, cluster, _chosen(cluster, software, efficiency))
+
+
+def _chosen(cluster: Cluster, software: str | None, efficiency: Efficiency | None) -> Efficiency:
+    architecture = cluster.device.architecture
+    if efficiency is None:
+        return Efficiency.of(architecture, software or "default")
+    return efficiency if software is None else efficiency.under(known(software), architecture)

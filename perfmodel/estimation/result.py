@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import cached_property
@@ -9,7 +10,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 from perfmodel.costs import Costs, full_attention_flops
 from perfmodel.efficiency import Efficiency
-from perfmodel.errors import UnsupportedError
+from perfmodel.errors import InputError, UnsupportedError
 from perfmodel.estimation.timing import Timed
 from perfmodel.formulas.training import model_flops_utilisation
 from perfmodel.hardware import Cluster
@@ -120,6 +121,46 @@ class TrainingEstimate:
     def step_time(self) -> Any:
         """Time of one optimizer step [s]."""
         return self.tree.seconds
+
+    def step_time_range(self, level: float = 0.8) -> tuple[Any, Any]:
+        """Where the measured time of such a step lies, so many times out of all.
+
+        The band is that of the errors on comparable runs, which the constants were not fitted to: of the same
+        software, or of all where the software is not known.
+
+        Parameters
+        ----------
+        level : share of runs inside, between 0 and 1 [-]
+
+        Returns
+        -------
+        lower and upper bound [s]
+
+        Raises
+        ------
+        UnsupportedError
+            the efficiency set in force has no errors of whole steps
+        InputError
+            the level is none
+
+        Examples
+        --------
+        >>> import perfmodel as pm
+        >>> est = pm.estimate(pm.Model.load("llama-3.1-8b"), pm.Training(global_batch=128, sequence_length=8192),
+        ...                   pm.Parallel(), pm.Cluster.load("dgx-h100"), software="nemo")
+        >>> low, high = est.step_time_range(0.8)
+        >>> low < est.step_time < high
+        True
+        """
+        if not 0 < level < 1:
+            raise InputError(f"level = {level} must lie between 0 and 1, such as 0.8")
+        spread = self.efficiency.spread
+        if spread is None:
+            raise UnsupportedError(
+                f"the efficiency set {self.efficiency.id} has no errors of whole steps; name a software"
+            )
+        low, high = (spread.quantile(0.5 + sign * level / 2) for sign in (1, -1))
+        return self.step_time * math.exp(-low), self.step_time * math.exp(-high)
 
     @property
     def samples_per_second(self) -> Any:

@@ -36,7 +36,8 @@ TERMS = {
     "dp": "data-parallel messages, exposed",
     "contention": "compute slowed by messages beside it",
     "bubble": "pipeline bubble",
-    "host": "waiting for the host to launch kernels",
+    "host": "waiting for the host",
+    "stragglers": "waiting for the slowest device",
 }
 """Kinds of work, as printed."""
 
@@ -50,6 +51,7 @@ RESOURCES = {
     "fabric": "network between nodes",
     "pipeline_bubble": "pipeline bubble",
     "host_launch": "host",
+    "stragglers": "slowest device",
 }
 """Resources, as printed."""
 

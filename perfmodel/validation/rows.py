@@ -6,6 +6,7 @@ import re
 from collections.abc import Mapping
 from typing import Any, NamedTuple
 
+from perfmodel.efficiency import Software
 from perfmodel.errors import UnsupportedError
 from perfmodel.hardware import Cluster, Device
 from perfmodel.model import Model
@@ -13,7 +14,7 @@ from perfmodel.parallel import Parallel
 from perfmodel.validation.models import row_model
 from perfmodel.workload import PRECISIONS, Training
 
-__all__ = ["Job", "training_job"]
+__all__ = ["Job", "row_software", "training_job"]
 
 Row = Mapping[str, Any]
 
@@ -62,11 +63,14 @@ def training_job(row: Row) -> Job:
 def _work(row: Row) -> Training:
     if row["precision"] not in PRECISIONS:
         raise UnsupportedError(f"precision {row['precision']} is not built yet")
+    stack = row_software(row)
     return Training(
         global_batch=int(row["global_batch"]),
         sequence_length=int(row["sequence_length"]),
         precision=row["precision"],
         **_recompute(row),
+        gradient_dtype=stack.gradient_dtype,
+        weight_dtype=stack.weight_dtype,
         attention=row.get("attention") or "flash",
         dropout=row.get("attention") == "unfused",
     )
@@ -88,6 +92,22 @@ def _recompute(row: Row) -> dict[str, Any]:
     return {"recompute": what, "recompute_modules": tuple(modules.split(","))}
 
 
+def row_software(row: Row) -> Software:
+    """The stack that a row ran on. A benchmark's submissions are told apart by what they train.
+
+    Parameters
+    ----------
+    row : in the format of `docs/measurements.md`
+
+    Returns
+    -------
+    its set of constants; the default one where nobody knows the stack
+    """
+    stated = str(row.get("software") or "")
+    images = row["model"].get("image_size") is not None
+    return Software.of(f"{stated} images" if images and stated.startswith("MLPerf") else stated)
+
+
 def _layout(row: Row) -> Parallel:
     given = row["parallel"]
     if given.get("ep", 1) > 1:
@@ -102,10 +122,11 @@ def _layout(row: Row) -> Parallel:
         sharding=given["sharding"],
         shards=_shards(row) if given["sharding"] == "hsdp" else None,
         sequence_parallel=given["sp"],
-        overlap=_overlap(str(row.get("software"))),
+        overlap=row_software(row).hides,
     )
 
 
+<<<<<<< HEAD
 def _shards(row: Row) -> int:
     """Ranks that split the states: the devices of a slice where there are several, else those of a node."""
     devices = int(row["devices"])
@@ -121,6 +142,8 @@ def _overlap(software: str) -> tuple[Any, ...]:
     return ("tp", "dp", "pp", "cp") if nemo else ("dp", "pp", "cp")
 
 
+=======
+>>>>>>> c19e053 (Constants of training stacks fitted jointly: a sum over what is typical, the software, the architecture and the two together)
 def _cluster(row: Row) -> Cluster:
     device, per_node = Device.load(row["hardware"]), min(int(row["devices_per_node"]), int(row["devices"]))
     return Cluster.of(

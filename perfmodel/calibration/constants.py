@@ -1,0 +1,112 @@
+"""The constants of a training stack as a fit moves them: unbounded, each with what was thought of it before."""
+
+from __future__ import annotations
+
+import math
+from typing import NamedTuple
+
+import numpy as np
+import numpy.typing as npt
+
+from perfmodel.efficiency import SoftwareFit
+
+__all__ = ["CONSTANTS", "Constant", "Widths", "from_fit", "to_fit"]
+
+Array = npt.NDArray[np.float64]
+
+
+class Widths(NamedTuple):
+    """How far a constant may go at each level, as a logarithm (a share as its log-odds).
+
+    Parameters
+    ----------
+    typical : of what is typical of all software
+    software : of one software
+    architecture : of all software on an architecture whose operators were measured
+    pair : of one software on one architecture
+    """
+
+    typical: float
+    software: float
+    architecture: float
+    pair: float
+
+
+class Constant(NamedTuple):
+    """One constant of `SoftwareFit`.
+
+    Parameters
+    ----------
+    name : its field
+    centre : what one would think of it without any run, in its own unit
+    widths : how sure one is
+    most : largest value [its unit]
+    share : a number between 0 and 1
+    """
+
+    name: str
+    centre: float
+    widths: Widths
+    most: float
+    share: bool = False
+
+    def free(self, value: float) -> float:
+        """As a number without bounds."""
+        return math.log(value / (1 - value)) if self.share else math.log(value)
+
+    def bound(self, value: float) -> float:
+        """Back in its own unit."""
+        return 1 / (1 + math.exp(-value)) if self.share else min(math.exp(value), self.most)
+
+
+CONSTANTS = (
+    Constant("matmul", 0.97, Widths(0.05, 0.06, 0.03, 0.06), 2.0),
+    Constant("attention", 0.95, Widths(0.20, 0.25, 0.05, 0.25), 2.0),
+    Constant("convolution", 0.80, Widths(0.20, 0.20, 0.10, 0.20), 2.0),
+    Constant("pointwise", 1.15, Widths(0.25, 0.40, 0.05, 0.25), 20.0),
+    Constant("scale_up", 0.95, Widths(0.15, 0.20, 0.05, 0.10), 2.0),
+    Constant("fabric", 0.90, Widths(0.20, 0.25, 0.05, 0.15), 2.0),
+    Constant("overlapped", 0.90, Widths(0.50, 0.70, 0.10, 0.30), 1.0, share=True),
+    Constant("launch", 6e-6, Widths(0.30, 0.50, 0.05, 0.20), 1e-3),
+    Constant("step", 0.01, Widths(0.70, 0.80, 0.05, 0.30), 10.0),
+    Constant("straggling", 0.004, Widths(0.50, 0.60, 0.05, 0.20), 0.2),
+)
+"""Centres are those of a well-kept stack: near the operator fits, pointwise work mostly fused, launches at the rate
+of eager PyTorch. Widths say how much stacks differ: products little (all call the vendor's library), attention kernels
+by a generation's factor, fusion of pointwise work by more than that."""
+
+
+def to_fit(values: Array) -> SoftwareFit:
+    """Constants from numbers without bounds, in the order of `CONSTANTS`.
+
+    Parameters
+    ----------
+    values : one a constant
+
+    Returns
+    -------
+    the constants in their own units
+    """
+    bound = zip(CONSTANTS, values, strict=True)
+    return SoftwareFit(**{constant.name: constant.bound(float(value)) for constant, value in bound})
+
+
+def from_fit(fit: SoftwareFit) -> Array:
+    """Numbers without bounds, in the order of `CONSTANTS`.
+
+    Parameters
+    ----------
+    fit : constants in their own units
+
+    Examples
+    --------
+    >>> fit = SoftwareFit(matmul=0.9, overlapped=0.8, step=0.02, straggling=0.01)
+    >>> bool(abs(to_fit(from_fit(fit)).matmul - 0.9) < 1e-12)
+    True
+    """
+    return np.array([constant.free(getattr(fit, constant.name)) for constant in CONSTANTS])
+
+
+def centre() -> Array:
+    """What one would think without any run."""
+    return np.array([constant.free(constant.centre) for constant in CONSTANTS])

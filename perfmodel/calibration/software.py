@@ -1,0 +1,125 @@
+"""Constants of training stacks, fitted jointly to measured runs, and what is left on runs that the fit did not see."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Hashable
+from typing import Any, NamedTuple
+
+import numpy as np
+import numpy.typing as npt
+
+from perfmodel.calibration.constants import CONSTANTS, centre, to_fit
+from perfmodel.calibration.hierarchy import Joint, Levels, fit_jointly, refit
+from perfmodel.calibration.runs import Run, even_weights
+from perfmodel.efficiency import Residuals, SoftwareFit
+
+__all__ = ["Stacks", "fit_stacks", "held_out", "quantiles", "stack_of"]
+
+Array = npt.NDArray[np.float64]
+
+LOOSE = {"estimate": 5.0}
+"""Architectures whose operator fits are ceilings, not measurements, may differ so many times further [-]."""
+
+
+class Stacks(NamedTuple):
+    """A joint fit of all stacks.
+
+    Parameters
+    ----------
+    runs : that were fitted
+    joint : the fit
+    """
+
+    runs: list[Run]
+    joint: Joint
+
+    def constants(self, software: str | None = None, architecture: str | None = None) -> SoftwareFit:
+        """Constants of a stack on an architecture; what is not named is typical.
+
+        Parameters
+        ----------
+        software : id of its set
+        architecture : in lower case
+        """
+        return to_fit(self.joint.levels.of(self.joint.shares, _membership(software, architecture)))
+
+
+def _membership(software: str | None, architecture: str | None) -> tuple[Hashable, ...]:
+    return (
+        "typical",
+        ("software", software),
+        ("architecture", architecture),
+        ("pair", software, architecture),
+    )
+
+
+def stack_of(run: Run) -> tuple[Hashable, ...]:
+    """Levels that a run's constants add up from."""
+    return _membership(run.software, run.architecture)
+
+
+def fit_stacks(runs: list[Run], *, iterations: int = 5) -> Stacks:
+    """Fit the constants of all stacks to all runs at once.
+
+    Parameters
+    ----------
+    runs : measured steps
+    iterations : times that the derivatives are taken anew [-]
+
+    Returns
+    -------
+    the fit
+    """
+    measured_operators = {run.architecture: run.fits for run in runs}
+
+    def width(key: Hashable) -> Array:
+        level = key[0] if isinstance(key, tuple) else key
+        widths = np.array([getattr(constant.widths, str(level)) for constant in CONSTANTS])
+        if isinstance(key, tuple) and level == "architecture":
+            fits = measured_operators[key[1]]
+            known = fits.architectures and fits.confidence != "estimate"
+            widths = widths if known else LOOSE["estimate"] * widths
+        return widths
+
+    levels = Levels([stack_of(run) for run in runs], centre(), width)
+
+    def response(row: int, values: Array) -> float:
+        return float(np.log(runs[row].predicted(to_fit(values))))
+
+    seconds = np.array([run.seconds for run in runs])
+    return Stacks(runs, fit_jointly(response, seconds, levels, even_weights(runs), iterations=iterations))
+
+
+def held_out(stacks: Stacks, group: Callable[[Run], Any]) -> Array:
+    """Predictions of each run by a fit that saw no run of its group.
+
+    Parameters
+    ----------
+    stacks : the fit of all runs
+    group : what is left out together
+
+    Returns
+    -------
+    one time a run [s]
+    """
+    runs, joint = stacks.runs, stacks.joint
+    groups = [group(run) for run in runs]
+    found = np.empty(len(runs))
+    for name in dict.fromkeys(groups):
+        inside = np.array([one == name for one in groups])
+        shares = refit(joint, ~inside)
+        for row in np.flatnonzero(inside):
+            found[row] = runs[row].predicted(to_fit(joint.levels.of(shares, stack_of(runs[row]))))
+    return found
+
+
+def quantiles(log_errors: Array) -> Residuals:
+    """Quantiles of log errors, as a stack's set keeps them.
+
+    Parameters
+    ----------
+    log_errors : ln(predicted / measured) of held-out predictions [-]
+    """
+    levels = Residuals.model_fields["levels"].default
+    values = np.quantile(log_errors, levels)
+    return Residuals(rows=len(log_errors), log_error=tuple(round(float(value), 4) for value in values))
