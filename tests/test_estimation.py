@@ -503,7 +503,8 @@ def test_a_convention_nobody_knows_is_refused():
 
 def test_an_efficiency_is_chosen_by_architecture_unless_given():
     work, invented = Training(global_batch=8, sequence_length=64), cluster(8)
-    assert estimate(gpt(), work, Parallel(), invented).efficiency.id == "universal"
+    assert estimate(gpt(), work, Parallel(), invented).efficiency.id == "universal+default"
     hopper = invented.replace(device=device(architecture="Hopper"))
-    assert estimate(gpt(), work, Parallel(), hopper).efficiency.id == "hopper"
+    assert estimate(gpt(), work, Parallel(), hopper).efficiency.id == "hopper+default"
+    assert estimate(gpt(), work, Parallel(), hopper, software="NeMo 25.02").efficiency.id == "hopper+nemo"
     assert estimate(gpt(), work, Parallel(), hopper, efficiency=ideal()).efficiency.id == "ideal"

@@ -1,8 +1,9 @@
 """One fit for many families: each has its own constants, drawn towards what its kin share.
 
 A member's constants are a sum over the levels it belongs to: those of everything, of its software, of its
-architecture, of the two together. Each level's share is drawn to zero by a prior of its own width, so that a family with
-few runs stays near its kin, a family with many goes its own way, and one that nobody has measured gets what is typical.
+architecture, of the two together. Each level's share is drawn to zero by a prior of its own width, so that a family
+with few runs stays near its kin, a family with many goes its own way, and one that nobody has measured gets what is
+typical.
 
 >>> levels = Levels([("all", "a"), ("all", "b")], centre=np.zeros(1), width=lambda key: np.ones(1))
 >>> levels.keys, levels.of(np.array([[1.0], [0.25], [0.0]]), ("all", "a"))

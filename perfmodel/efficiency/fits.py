@@ -56,15 +56,12 @@ class AttentionFit(Spec):
     """Head dimensions that cost as much as one exponential [-]."""
     tile: float = Field(gt=0, default=128)
     """Positions in one tile [-]."""
-<<<<<<< HEAD
     decode_memory: float | None = Field(gt=0, le=1.2, default=None)
     """Fraction of the memory bandwidth at which few queries stream a long cache; null is as `memory` [-]."""
     decode_latency: Seconds | None = None
     """Time of an empty decode kernel, the joining of its split cache included; null is as `latency` [s]."""
-=======
     older: dict[AttentionKernel, float] = Field(default_factory=dict)
     """Rate of older kernels over that of the fitted one, where they are slower here [-]."""
->>>>>>> c19e053 (Constants of training stacks fitted jointly: a sum over what is typical, the software, the architecture and the two together)
 
 
 class StreamFit(Spec):

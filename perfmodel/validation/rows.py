@@ -126,7 +126,6 @@ def _layout(row: Row) -> Parallel:
     )
 
 
-<<<<<<< HEAD
 def _shards(row: Row) -> int:
     """Ranks that split the states: the devices of a slice where there are several, else those of a node."""
     devices = int(row["devices"])
@@ -134,16 +133,6 @@ def _shards(row: Row) -> int:
     return devices // int(slices[1]) if slices else min(int(row["devices_per_node"]), devices)
 
 
-def _overlap(software: str) -> tuple[Any, ...]:
-    """What the software's recipes run beside compute."""
-    # NeMo's performance recipes set tp_comm_overlap wherever sequence parallelism is on; so do the MLPerf submissions
-    # of language models, which are NeMo's
-    nemo = software.startswith(("NeMo", "Megatron-Bridge", "MLPerf"))
-    return ("tp", "dp", "pp", "cp") if nemo else ("dp", "pp", "cp")
-
-
-=======
->>>>>>> c19e053 (Constants of training stacks fitted jointly: a sum over what is typical, the software, the architecture and the two together)
 def _cluster(row: Row) -> Cluster:
     device, per_node = Device.load(row["hardware"]), min(int(row["devices_per_node"]), int(row["devices"]))
     return Cluster.of(

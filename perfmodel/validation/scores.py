@@ -15,7 +15,7 @@ from perfmodel.efficiency import Efficiency
 from perfmodel.errors import InputError, UnsupportedError
 from perfmodel.estimation import estimate
 from perfmodel.validation.operators import operator_times
-from perfmodel.validation.rows import training_job
+from perfmodel.validation.rows import row_software, training_job
 from perfmodel.validation.tables import OPERATOR, read_table
 
 __all__ = ["Report", "Score", "Skipped", "read_rows", "summary", "validate", "validate_rows"]
@@ -230,7 +230,8 @@ def _score(row: dict[str, Any], groups: dict[str, str], efficiency: Efficiency |
     if row.get("kind", "training") != "training":
         raise UnsupportedError(f"rows of kind {row['kind']} are not built yet")
     job = _job(row)
-    est = estimate(*job, efficiency=efficiency)
+    software = row_software(row).id if efficiency is None else None
+    est = estimate(*job, software=software, efficiency=efficiency)
     measured = row.get("measured") or {}
     pairs = {
         "step_time": (measured.get("step_time_s"), float(est.step_time)),
