@@ -116,10 +116,22 @@ class CollectiveFit(Spec):
     pair: float = Field(gt=0, le=1, default=1)
     """What two ranks alone reach of these fractions: they have fewer channels [-]."""
 
-    @classmethod
-    def rates(cls) -> tuple[str, ...]:
-        """Fields that are fractions of a link."""
-        return tuple(name for name in cls.model_fields if name not in ("start", "step", "exponent"))
+    def scaled(self, factor: float, *, most: float) -> CollectiveFit:
+        """The same tier with every fraction of the link so many times as large.
+
+        Parameters
+        ----------
+        factor : on each of them [-]
+        most : that any of them may come to [-]
+        """
+        fractions = {name: getattr(self, name) for name in FRACTIONS}
+        return self.replace(
+            **{name: min(value * factor, most) for name, value in fractions.items() if value is not None}
+        )
+
+
+FRACTIONS = ("all_reduce", "in_network", "all_gather", "all_to_all", "send", "tree", "dispatch")
+"""Fields of `CollectiveFit` that are fractions of a link."""
 
 
 class OverlapFit(Spec):

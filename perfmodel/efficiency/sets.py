@@ -136,7 +136,10 @@ class Efficiency(SourcedSpec):
             },
             attention=_attended(self.attention, software.attention_kernel, fit),
             stream=self.stream.replace(passes=self.stream.passes * fit.pointwise),
-            collective={tier: _slowed(one, tier, fit) for tier, one in self.collective.items()},
+            collective={
+                tier: one.scaled(fit.fabric if tier == "fabric" else fit.scale_up, most=MOST_LINK)
+                for tier, one in self.collective.items()
+            },
             overlap=self.overlap.replace(achieved=fit.overlapped),
             host=HostFit(launch=fit.launch, step=fit.step, straggling=fit.straggling),
             sources=(*self.sources, *software.sources),
@@ -162,15 +165,6 @@ def _attended(fit: AttentionFit, kernel: AttentionKernel, by: SoftwareFit) -> At
     """The attention kernel that the software has."""
     rate = fit.compute * fit.older.get(kernel, 1.0) * by.attention
     return fit.replace(compute=min(rate, MOST_ATTENTION))
-
-
-def _slowed(fit: CollectiveFit, tier: str, by: SoftwareFit) -> CollectiveFit:
-    """Messages of a tier at the rate that the software reaches."""
-    factor = by.fabric if tier == "fabric" else by.scale_up
-    # no software gets more than what the fit could have found
-    return fit.replace(
-        **{kind: min(getattr(fit, kind) * factor, MOST_LINK) for kind in CollectiveFit.rates()}
-    )
 
 
 CATALOGUE = Catalogue("efficiency", Efficiency, "efficiency")
