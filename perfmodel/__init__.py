@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Any
 
 import perfmodel.huggingface as _huggingface  # noqa: F401  registers the config.json format
 from perfmodel import errors, formulas
+from perfmodel.calibration import calibrate
 from perfmodel.decoder import Decoder, decoder
 from perfmodel.efficiency import Efficiency, efficiencies
 from perfmodel.encoder import Encoder, encoder
@@ -35,7 +36,7 @@ __version__ = "0.1.0"
 
 __all__ = [
     "Block", "Cluster", "Decoder", "Device", "Efficiency", "Encoder", "Link", "Model", "Node", "Parallel",
-    "Tier", "Training", "TrainingEstimate", "clusters", "cnn", "compare", "decoder", "devices", "dlrm",
+    "Tier", "Training", "TrainingEstimate", "calibrate", "clusters", "cnn", "compare", "decoder", "devices", "dlrm",
     "efficiencies", "encoder", "errors", "estimate", "formulas", "lstm_classifier", "mlp", "models", "plot",
     "resnet50", "validate",
 ]  # fmt: skip

@@ -15,6 +15,7 @@ from rich.console import Console
 from rich.table import Table
 
 import perfmodel as pm
+from perfmodel.calibration import calibrated
 from perfmodel.errors import InputError, PerfModelError, unknown
 from perfmodel.hardware import links
 from perfmodel.report.description import CONTEXT, described, model_table
@@ -305,6 +306,31 @@ def _error_table(title: str, rows: dict[str, dict[str, Any]]) -> Table:
         cells = ["" if error is None else f"{error:.1%}" for error in errors]
         table.add_row(name, str(row["rows"]), str(row["skipped"]), *cells, bias)
     return table
+
+
+@app.command()
+def calibrate(
+    files: Annotated[list[Path], typer.Argument(help="Measured operators (.csv).")],
+    device: Annotated[
+        str | None, typer.Option(help="Whose rows are fitted, and the device of rows that name none.")
+    ] = None,
+    efficiency: Annotated[
+        str | None, typer.Option(help="The set to begin with; by default the device's own.")
+    ] = None,
+    out: Annotated[Path | None, typer.Option(help="Write the new set here, as .yaml.")] = None,
+    as_json: Json = False,
+) -> int:
+    """Fit an efficiency set to measured operators: constants with their errors, residuals before and after."""
+    start = pm.Efficiency.load(efficiency) if efficiency else None
+    found = calibrated(files, device=device, start=start)
+    if as_json:
+        _print_json(found.to_dict())
+    else:
+        print(found)
+    if out is not None:
+        saved = found.save(out)
+        print(f"wrote {out}: pm.Efficiency.load({str(out)!r}) is {saved.id}", file=sys.stderr)
+    return FITS
 
 
 @app.command()

@@ -1,5 +1,11 @@
 """Measurements -> Efficiency: constants fitted to measured operators and runs, with their errors."""
 
+from perfmodel.calibration.calibrate import calibrate, calibrated
 from perfmodel.calibration.fitting import Fitted, Spread, cross_validate, fit, spread
+from perfmodel.calibration.operators import fit_operators
+from perfmodel.calibration.result import Block, Calibration, Found
 
-__all__ = ["Fitted", "Spread", "cross_validate", "fit", "spread"]
+__all__ = [
+    "Block", "Calibration", "Fitted", "Found", "Spread", "calibrate", "calibrated", "cross_validate", "fit",
+    "fit_operators", "spread",
+]  # fmt: skip

@@ -9,7 +9,7 @@ from typing import Any
 
 from perfmodel.errors import Faults, InputError
 
-__all__ = ["OPERATOR", "operator_rows", "read_table"]
+__all__ = ["OPERATOR", "SIZES", "operator_rows", "read_table"]
 
 Row = dict[str, Any]
 
@@ -24,7 +24,8 @@ SHAPES = {
 }
 """Columns that tell a kind of table, and that each of its rows needs."""
 
-NUMBERS = frozenset({*(name for names in SHAPES.values() for name in names), "window", "nodes", "time_s"})
+SIZES = (*dict.fromkeys(name for names in SHAPES.values() for name in names), "window", "nodes")
+"""Columns of numbers that a prediction may read."""
 DEFAULT_OPS = {"gemm": "gemm", "stream": "copy"}
 """What a row is where the table has no column `op`."""
 
@@ -106,7 +107,9 @@ def _typed(row: Row, faults: Faults) -> Row:
     found: Row = {"kind": OPERATOR, "op": DEFAULT_OPS.get(shape), **row}
     if None in row:
         faults.add(f"{row['id']}: more values than columns")
-    for name in sorted(NUMBERS & found.keys()):
+    for name in (*SIZES, "time_s"):
+        if name not in found:
+            continue
         value = _number(found[name])
         if name == "window" and not value:  # 0 is a full window
             value = None
