@@ -84,8 +84,8 @@ def test_messages_and_streams_by_hand():
 
 
 def test_nodes_decide_which_network_a_message_crosses():
-    """A ring enters and leaves a node of four once: each of the four adapters carries an eighth of the result."""
-    assert predicted({**MESSAGE, "nodes": 2}) == pytest.approx(4.5e8 / 8 / 50e9)
+    """Rings pass 7/8 of the result over a node's border, and four of them share its four adapters."""
+    assert predicted({**MESSAGE, "nodes": 2}) == pytest.approx(4.5e8 * 7 / 8 / 4 / 50e9)
 
 
 def test_a_single_kernel_is_a_short_burst():

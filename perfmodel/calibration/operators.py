@@ -14,7 +14,7 @@ from perfmodel.calibration.result import Block, Calibration, Found
 from perfmodel.efficiency import Efficiency
 from perfmodel.errors import InputError
 from perfmodel.hardware import Device
-from perfmodel.validation.operators import COLLECTIVES, FORMATS, STREAMS, Batch, batches, times_of
+from perfmodel.validation.operators import AXIS, COLLECTIVES, FORMATS, STREAMS, Batch, batches, times_of
 from perfmodel.validation.tables import SIZES
 
 __all__ = ["fit_operators"]
@@ -29,11 +29,6 @@ KERNEL_RIDGE = (1.0, 8.0)
 
 LEAST_ROWS = 2
 """A block with fewer rows for each constant is not cross-validated [-]."""
-
-OTHER_KERNELS = {
-    "moe_dispatch_ll": "DeepEP's kernels are not NCCL's all-to-all",
-    "moe_combine_ll": "DeepEP's kernels are not NCCL's all-to-all",
-}
 
 
 class _Block(NamedTuple):
@@ -66,11 +61,8 @@ def fit_operators(
     """
     devices, chosen = _of_device(rows, device)
     found, skipped = batches(chosen, devices[0])
-    reasons = list(skipped.values())
-    reasons += [OTHER_KERNELS[batch.op] for batch in found for _ in batch.rows if batch.op in OTHER_KERNELS]
-    found = [batch for batch in found if batch.op not in OTHER_KERNELS]
     if not found:
-        why = "; ".join(sorted(set(reasons))) or "there are none"
+        why = "; ".join(sorted(set(skipped.values()))) or "there are none"
         raise InputError(f"no row of {devices[0].id} can be fitted: {why}")
     first = start or Efficiency.of(devices[0].architecture)
     fitted, told = first, []
@@ -78,7 +70,7 @@ def fit_operators(
         result = _fitted(block, chosen, fitted)
         told.append(result)
         fitted = with_values(fitted, {constant.path: constant.value for constant in result.constants})
-    return Calibration.of(first, fitted, devices, tuple(told), reasons)
+    return Calibration.of(first, fitted, devices, tuple(told), skipped.values())
 
 
 def _of_device(rows: Sequence[Row], device: str | Device | None) -> tuple[tuple[Device, ...], list[Row]]:
@@ -105,7 +97,7 @@ def _blocks(found: Iterable[Batch]) -> Iterator[_Block]:
     shared: dict[str, list[Batch]] = {}
     for batch in found:
         shared.setdefault(_owner(batch), []).append(batch)
-    for owner in sorted(shared, key=lambda name: name == "collective.fabric"):
+    for owner in sorted(shared, key=lambda name: (name.startswith("dispatch"), name.endswith("fabric"))):
         yield _Block(owner, shared[owner], tuple(_constants(owner, shared[owner])))
 
 
@@ -114,7 +106,8 @@ def _owner(batch: Batch) -> str:
         dtype = FORMATS[batch.dtype].dtype
         return f"matmul.{'default' if dtype in ('bf16', 'fp16') else dtype}"
     if batch.op in COLLECTIVES:
-        return f"collective.{batch.cluster.tiers[-1].name}"
+        kind = "dispatch" if COLLECTIVES[batch.op] == "dispatch" else "collective"
+        return f"{kind}.{batch.cluster.tiers[-1].name}"
     return "stream" if batch.op in STREAMS else f"attention.{batch.op.removeprefix('attn_')}"
 
 
@@ -131,6 +124,8 @@ def _constants(owner: str, found: list[Batch]) -> Iterator[Constant]:
             yield Constant(f"stream.memory.{name}", 0.01, 1.2, FRACTION)
     elif kind == "collective":
         yield from _of_messages(owner, found)
+    elif kind == "dispatch":  # another library's kernels, whose latencies are taken to be alike
+        yield Constant(f"collective.{part}.dispatch", 0.005, 1.2, FRACTION)
     elif part == "decode":
         yield Constant("attention.decode_memory", 0.02, 1.2, FRACTION)
         yield Constant("attention.decode_latency", 5e-7, 5e-4, TIME)
@@ -146,7 +141,8 @@ def _of_messages(owner: str, found: list[Batch]) -> Iterator[Constant]:
     """Latencies from any kind of message, a fraction of the link from each kind that was measured."""
     kinds = {COLLECTIVES[batch.op] for batch in found}
     yield Constant(f"{owner}.start", 5e-7, 2e-3, TIME)
-    if any(int(batch.groups["tp"].ranks) > 2 for batch in found):
+    ranks = {int(batch.groups[AXIS].ranks) for batch in found}
+    if ranks - {2}:
         yield Constant(f"{owner}.step", 1e-8, 1e-3, TIME)
     if kinds - {"send"}:  # a send is a plain sum
         yield Constant(f"{owner}.exponent", 0.3, 4, RIDGE)
@@ -154,8 +150,11 @@ def _of_messages(owner: str, found: list[Batch]) -> Iterator[Constant]:
         yield Constant(f"{owner}.all_gather", 0.005, 1.2, FRACTION)
     for kind in sorted(kinds & {"all_reduce", "all_to_all", "send"}):
         yield Constant(f"{owner}.{kind}", 0.005, 1.2, FRACTION)
+    if 2 in ranks and ranks - {2} and kinds - {"send"}:
+        yield Constant(f"{owner}.pair", 0.1, 1, FRACTION)
     if any(batch.op == "all_reduce" and batch.cluster.tiers[-1].in_network_reduction for batch in found):
         yield Constant(f"{owner}.in_network", 0.005, 1.3, FRACTION)
+        yield Constant(f"{owner}.switch_latency", 5e-7, 2e-3, TIME)
 
 
 # --- the fit ----------------------------------------------------------------------------------------------------------

@@ -14,6 +14,11 @@ __all__ = ["Constant", "rounded", "value_of", "with_values"]
 
 STAND_INS = {"matmul": "default", "collective": "default", "stream": "copy"}
 """Which entry of a table serves the entries that are not listed."""
+NULL_IS = {
+    "decode_memory": "memory", "decode_latency": "latency", "dispatch": "all_to_all", "tree": "all_reduce",
+    "tree_step": "step", "switch_latency": "start",
+}  # fmt: skip
+"""Where a fit begins that a set leaves out: the field that stands in for it, or one of its size."""
 
 
 class Constant(NamedTuple):
@@ -57,7 +62,8 @@ def value_of(efficiency: Efficiency, path: str) -> float:
         if isinstance(value, Mapping):
             value = value.get(step, value.get(STAND_INS[path.split(".", maxsplit=1)[0]]))
         else:
-            value = getattr(value, step, None)
+            given = getattr(value, step, None)
+            value = getattr(value, NULL_IS.get(step, step), None) if given is None else given
         if value is None:
             raise InputError(f'{efficiency.id} has no constant "{path}"')
     return float(value)

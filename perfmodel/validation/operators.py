@@ -71,8 +71,9 @@ STREAMS = {
 COLLECTIVES = {
     **{kind: kind for kind in ("all_reduce", "all_gather", "reduce_scatter", "all_to_all", "send")},
     "p2p": "send",
-    "moe_dispatch_ll": "all_to_all",
-    "moe_combine_ll": "all_to_all",
+    # each token is sent once for every expert it visits: copies are messages of their own
+    "moe_dispatch_ll": "dispatch",
+    "moe_combine_ll": "dispatch",
 }
 """Kind of collective by the operator's name."""
 

@@ -133,10 +133,14 @@ def test_inner_and_outer_networks_are_fitted_apart():
     assert found.efficiency.collective["node"] == HOPPER.collective["node"]
 
 
-def test_other_libraries_kernels_have_no_say():
+def test_dispatched_tokens_have_a_fraction_of_their_own():
     rows = [row for row in read_rows(TABLES / "collectives.csv") if row["op"].startswith("moe")]
-    with pytest.raises(InputError, match="DeepEP's kernels are not NCCL's"):
-        calibrated(rows, device="h100")
+    found = calibrated(rows, device="h100")
+    assert [constant.path for block in found.blocks for constant in block.constants] == [
+        "collective.scale_up.dispatch",
+        "collective.fabric.dispatch",
+    ]
+    assert found.efficiency.collective["fabric"].start == HOPPER.collective["fabric"].start
 
 
 def test_a_set_survives_its_file(tmp_path):
