@@ -106,7 +106,7 @@ class Collective(NamedTuple):
     payload : bytes by the convention of nccl-tests: the whole buffer of an all-reduce, the gathered result of an
         all-gather, the full input of a reduce-scatter, one rank's buffer of an all-to-all, the message of a send; of a
         dispatch (tokens to their experts, or back) one rank's tokens, each counted `copies` times [B]
-    axis : tp, cp, dp or pp
+    axis : tp, cp, ep, dp, pp, or a group that crosses them: data, expert data, expert tp, …
     copies : experts that a token of a dispatch visits; it is sent once to each domain that holds any of them [-]
     most_domains : outermost domains that the experts of one token may lie in; None is any number [-]
     """

@@ -190,7 +190,7 @@ def test_whole_numbers_of_numpy_are_degrees():
             {"sharding": "zero4"},
             "sharding must be 'none', 'zero1', 'zero2', 'zero3' or 'hsdp', not 'zero4'; did you mean",
         ),
-        ({"overlap": ("tp", "xp")}, "overlap[1] must be 'tp', 'cp', 'dp' or 'pp', not 'xp'"),
+        ({"overlap": ("tp", "xp")}, "overlap[1] must be 'tp', 'cp', 'ep', 'dp' or 'pp', not 'xp'"),
         ({"overlap": "tp"}, "overlap must be a valid tuple, not 'tp'"),
         ({"sequence_parallel": 1}, "sequence_parallel must be a valid boolean, not 1"),
         ({"ttp": 8}, 'unknown field "ttp"; did you mean'),

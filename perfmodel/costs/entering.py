@@ -37,6 +37,10 @@ def training_pass(model: Model, work: Training, layout: Parallel) -> Pass:
         keys=length,
         tp=layout.tp,
         cp=layout.cp,
+        ep=layout.ep,
+        expert_tp=layout.tp_in_experts,
+        expert_load=work.expert_load,
+        overlap_shared=layout.overlap_shared,
         sequence_parallel=layout.sequence_parallel,
         dtype=formats.dtype,
         core_dtype=formats.core_dtype,
@@ -86,4 +90,5 @@ def tokens_of_step(model: Model, work: Training) -> int | None:
 
 def whole_step(work: Training, p: Pass) -> Pass:
     """All samples of the step on one imaginary device: what model FLOPs are counted on, whatever the kernels."""
-    return p._replace(sequences=work.global_batch, tp=1, cp=1, sequence_parallel=False, fused_attention=True)
+    alone = p._replace(tp=1, cp=1, ep=1, expert_tp=1, expert_load=1)
+    return alone._replace(sequences=work.global_batch, sequence_parallel=False, fused_attention=True)

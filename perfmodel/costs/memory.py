@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any, NamedTuple
 
 from perfmodel.costs.base import StageMemory
+from perfmodel.costs.parameters import Held, held, summed
 from perfmodel.costs.parts import Part, parts
 from perfmodel.costs.recompute import recomputed, recomputed_share
 from perfmodel.costs.stages import shares
@@ -15,15 +16,10 @@ from perfmodel.layers import Layer, Pass
 from perfmodel.layers.embedding import Head
 from perfmodel.model import Model
 from perfmodel.ops import maximum, where
-from perfmodel.parallel import Parallel
+from perfmodel.parallel import Parallel, groups
 from perfmodel.workload import Training
 
-__all__ = ["block_activations", "local_parameters", "stage_memories"]
-
-
-def local_parameters(layers: tuple[Layer, ...], tp: Any) -> Any:
-    """Parameters of some layers on one tensor-parallel rank [-]."""
-    return sum(layer.local_parameters(tp) for layer in layers)
+__all__ = ["block_activations", "stage_memories"]
 
 
 def block_activations(block: Part, work: Training, share: Any = 1) -> Any:
@@ -47,11 +43,11 @@ def block_activations(block: Part, work: Training, share: Any = 1) -> Any:
 
 
 class _Held(NamedTuple):
-    """What the parts of the model hold on one tensor-parallel rank, counted once for all stages.
+    """What the parts of the model hold on one rank, counted once for all stages.
 
     Parameters
     ----------
-    entry, body, exit : parameters before the layers, of all layers, after them [-]
+    entry, body, exit : parameters before the layers, of all layers, after them, by the ranks that hold the same [-]
     states_entry, states_body, states_exit : optimizer states of these parameters [B]
     head_copy, states_head : parameters of a tied head, held again where the embedding is not [-], and its states [B]
     saved_entry, saved_body, saved_exit : activations that one micro-batch leaves there [B]
@@ -59,14 +55,14 @@ class _Held(NamedTuple):
     layer : parameters of the largest repetition of a block [-]
     """
 
-    entry: Any
-    body: Any
-    exit: Any
-    states_entry: Any
-    states_body: Any
-    states_exit: Any
-    head_copy: Any
-    states_head: Any
+    entry: Held
+    body: Held
+    exit: Held
+    states_entry: Held
+    states_body: Held
+    states_exit: Held
+    head_copy: Held
+    states_head: Held
     saved_entry: Any
     saved_body: Any
     saved_exit: Any
@@ -91,20 +87,18 @@ def _held(model: Model, work: Training, layout: Parallel, p: Pass) -> _Held:
     share = recomputed_share(model, work)
     for block in found.blocks:
         again = recomputed(block, work)
-        largest = maximum(largest, block.parameters())
+        largest = maximum(largest, sum(block.parameters().values()))
         moment = maximum(moment, again.moment)
         saved = saved + block.repeat * (block.saved() - share * again.spared)
-    bodies = [(block.copies, *_states(block.plain, work, p)) for block in found.blocks]
-    entry, leave, head = (_states(part, work, p) for part in (found.entry.plain, found.exit.plain, copy))
     return _Held(
-        entry=entry[0],
-        body=sum(times * parameters for times, parameters, _ in bodies),
-        exit=leave[0],
-        states_entry=entry[1],
-        states_body=sum(times * states for times, _, states in bodies),
-        states_exit=leave[1],
-        head_copy=head[0],
-        states_head=head[1],
+        entry=found.entry.parameters(),
+        body=found.body_parameters(),
+        exit=found.exit.parameters(),
+        states_entry=optimizer_bytes(found.entry.plain, work, p),
+        states_body=summed((block.copies, optimizer_bytes(block.plain, work, p)) for block in found.blocks),
+        states_exit=optimizer_bytes(found.exit.plain, work, p),
+        head_copy=held(copy, p),
+        states_head=optimizer_bytes(copy, work, p),
         saved_entry=found.entry.saved() + _saved_once(found.blocks, work),
         saved_body=saved,
         saved_exit=found.exit.saved(),
@@ -112,12 +106,6 @@ def _held(model: Model, work: Training, layout: Parallel, p: Pass) -> _Held:
         logits=sum(layer.loss_bytes(seen) for layer, seen in found.exit.layers if isinstance(layer, Head)),
         layer=largest,
     )
-
-
-def _states(layers: tuple[Layer, ...], work: Training, p: Pass) -> tuple[Any, Any]:
-    """Parameters [-] and optimizer states [B] of some layers on one tensor-parallel rank."""
-    parameters = local_parameters(layers, p.tp)
-    return parameters, optimizer_bytes(layers, work, parameters, p.tp)
 
 
 def _head_copy(model: Model) -> tuple[Layer, ...]:
@@ -138,19 +126,19 @@ def stage_memories(model: Model, work: Training, layout: Parallel, p: Pass) -> t
     -------
     three entries; with one stage each of them is the whole model
     """
-    held, share = _held(model, work, layout, p), shares(model.depth, layout.pp, layout.vpp)
+    parts, share = _held(model, work, layout, p), shares(model.depth, layout.pp, layout.vpp)
     alone = where(layout.pp <= 1, 1.0, 0.0)
     middle = where(layout.pp > 2, 1.0, 0.0)
     return (
-        _stage("first", held, work, layout, share=share.first, index=0, opens=1.0, closes=alone),
-        _stage("middle", held, work, layout, share=share.middle, index=middle, opens=alone, closes=alone),
-        _stage("last", held, work, layout, share=share.last, index=layout.pp - 1, opens=alone, closes=1.0),
+        _stage("first", parts, work, layout, share=share.first, index=0, opens=1.0, closes=alone),
+        _stage("middle", parts, work, layout, share=share.middle, index=middle, opens=alone, closes=alone),
+        _stage("last", parts, work, layout, share=share.last, index=layout.pp - 1, opens=alone, closes=1.0),
     )
 
 
 def _stage(
     name: str,
-    held: _Held,
+    parts: _Held,
     work: Training,
     layout: Parallel,
     *,
@@ -161,10 +149,12 @@ def _stage(
 ) -> StageMemory:
     """One stage: its share of the layers, and the ends of the model where `opens` and `closes` are 1."""
     formats, again = work.formats, maximum(closes - opens, 0.0)
-    parameters = share * held.body + opens * held.entry + closes * held.exit
-    parameters = parameters + held.head_copy * again
-    states = share * held.states_body + opens * held.states_entry + closes * held.states_exit
-    states = states + held.states_head * again
+    times = (share, opens, closes, again)
+    sizes = zip(times, (parts.body, parts.entry, parts.exit, parts.head_copy), strict=True)
+    kept = zip(
+        times, (parts.states_body, parts.states_entry, parts.states_exit, parts.states_head), strict=True
+    )
+    parameters, states, alike = summed(sizes), summed(kept), groups(layout)
     live = live_micro_batches(
         stage=index,
         stages=layout.pp,
@@ -172,25 +162,35 @@ def _stage(
         micro_batches=layout.micro_batches(work.global_batch),
     )
 
-    def split(size: Any, what: str) -> Any:
-        return sharded(size=size, ranks=layout.state_ranks if what in layout.sharded else 1)
+    def split(amounts: Held, each: Any, what: str) -> Any:
+        whole: Any = 0
+        for group, amount in amounts.items():
+            ranks = alike[layout.state_axis(group)].ranks if what in layout.sharded else 1
+            whole = whole + sharded(size=amount * each, ranks=ranks)
+        return whole
 
-    gradients = parameters * formats.gradient_bytes
-
+    everything = sum(parameters.values())
     return StageMemory(
         name,
-        weights=split(parameters * formats.held_bytes, "weights"),
-        gradients=split(gradients, "gradients") if layout.reduces_every_pass else gradients,
-        optimizer=split(states, "optimizer"),
-        activations=live * (share * held.saved_body + opens * held.saved_entry) + closes * held.saved_exit,
+        weights=split(parameters, formats.held_bytes, "weights"),
+        gradients=split(
+            parameters, formats.gradient_bytes, "gradients" if layout.reduces_every_pass else "nothing"
+        ),
+        optimizer=split(states, 1, "optimizer"),
+        activations=live * (share * parts.saved_body + opens * parts.saved_entry) + closes * parts.saved_exit,
         buffers=_buffers(
-            held, work, layout, parameters=parameters, ends=parameters - share * held.body, closes=closes
+            parts,
+            work,
+            layout,
+            parameters=everything,
+            ends=everything - share * sum(parts.body.values()),
+            closes=closes,
         ),
     )
 
 
 def _buffers(
-    held: _Held, work: Training, layout: Parallel, *, parameters: Any, ends: Any, closes: Any
+    parts: _Held, work: Training, layout: Parallel, *, parameters: Any, ends: Any, closes: Any
 ) -> Any:
     """What lives for a moment: a recomputed block or the logits' gradient, and weights in the products' format.
 
@@ -200,12 +200,12 @@ def _buffers(
     stay until backward.
     """
     formats = work.formats
-    moment = maximum(held.recomputed * 1.0, closes * held.logits)
+    moment = maximum(parts.recomputed * 1.0, closes * parts.logits)
     if "weights" in layout.sharded:
         if not layout.reshard:
-            return moment + parameters * formats.weight_bytes + held.layer * formats.reduce_bytes
+            return moment + parameters * formats.weight_bytes + parts.layer * formats.reduce_bytes
         gathered = 2 if layout.prefetch else 1
-        inside = moment + held.layer * (gathered * formats.weight_bytes + formats.reduce_bytes)
-        return maximum(inside, closes * held.logits + (held.layer + ends) * formats.weight_bytes)
+        inside = moment + parts.layer * (gathered * formats.weight_bytes + formats.reduce_bytes)
+        return maximum(inside, closes * parts.logits + (parts.layer + ends) * formats.weight_bytes)
     cast = formats.weight_bytes if formats.held_bytes > formats.weight_bytes else 0
     return moment + parameters * cast

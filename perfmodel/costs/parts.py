@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import Any, NamedTuple
 
+from perfmodel.costs.parameters import Held, held, summed
 from perfmodel.layers import Layer, Pass
 from perfmodel.walk import Walked, stretches
 from perfmodel.work import Work, flops, total
@@ -50,9 +51,9 @@ class Part(NamedTuple):
             works[0] = layer.backward_to_data(p)
         return tuple(reversed(works))
 
-    def parameters(self) -> Any:
-        """Parameters of one repetition on one tensor-parallel rank [-]."""
-        return sum(layer.local_parameters(p.tp) for layer, p in self.layers)
+    def parameters(self) -> Held:
+        """Parameters of one repetition on one rank, by the ranks that hold the same [-]."""
+        return summed((1, held((layer,), p)) for layer, p in self.layers)
 
     def saved(self) -> Any:
         """Bytes that one repetition keeps for backward [B]."""
@@ -90,9 +91,9 @@ class Parts(NamedTuple):
         """In the order of work."""
         return (self.entry, *self.blocks, self.exit)
 
-    def body_parameters(self) -> Any:
-        """Parameters of all blocks on one tensor-parallel rank [-]."""
-        return sum(block.copies * block.parameters() for block in self.blocks)
+    def body_parameters(self) -> Held:
+        """Parameters of all blocks on one rank, by the ranks that hold the same [-]."""
+        return summed((block.copies, block.parameters()) for block in self.blocks)
 
 
 def parts(model: Walked, p: Pass) -> Parts:

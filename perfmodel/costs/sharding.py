@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
+from perfmodel.costs.parameters import Held
 from perfmodel.ops import ceil, maximum
-from perfmodel.parallel import Parallel
+from perfmodel.parallel import Parallel, groups
 from perfmodel.work import Collective, Overlap, Repeat, Serial, Work
 from perfmodel.workload import Precision
 
@@ -17,7 +19,7 @@ def beside(layout: Parallel, name: str, messages: Work, behind: Work, axis: str 
     return Overlap(name, messages, behind) if axis in layout.overlap else messages
 
 
-def reduction(name: str, parameters: Any, layout: Parallel, formats: Precision) -> Work:
+def reduction(name: str, parameters: Any, layout: Parallel, formats: Precision, alike: str = "data") -> Work:
     """Gradients of some parameters, joined once over all ranks that share them.
 
     Each rank gets the part that it updates; with copies of the states (HSDP) it then joins that part with theirs.
@@ -25,8 +27,9 @@ def reduction(name: str, parameters: Any, layout: Parallel, formats: Precision) 
     Parameters
     ----------
     name : what for
-    parameters : on one tensor-parallel rank [-]
+    parameters : on one rank [-]
     layout, formats : who shares what, in which format
+    alike : the ranks that hold the same: data, or expert data
 
     Returns
     -------
@@ -46,17 +49,19 @@ def reduction(name: str, parameters: Any, layout: Parallel, formats: Precision) 
     """
     size = parameters * formats.reduce_bytes
     if not layout.sharded:
-        return Collective(name, "all_reduce", size, "data")
-    scatter = Collective(name, "reduce_scatter", size, layout.state_axis)
+        return Collective(name, "all_reduce", size, alike)
+    split = layout.state_axis(alike)
+    scatter = Collective(name, "reduce_scatter", size, split)
     if layout.sharding != "hsdp":
         return scatter
-    across = Collective(f"{name} of copies", "all_reduce", size / layout.state_ranks, "replicate")
+    part = size / groups(layout)[split].ranks
+    across = Collective(f"{name} of copies", "all_reduce", part, alike.replace("data", "replicate"))
     return Serial(name, (scatter, across))
 
 
 def with_sharding(
     work: Serial,
-    parameters: Any,
+    parameters: Held,
     layout: Parallel,
     formats: Precision,
     *,
@@ -72,7 +77,7 @@ def with_sharding(
     Parameters
     ----------
     work : forward or backward of one layer
-    parameters : of the layer on one tensor-parallel rank [-]
+    parameters : of the layer on one rank, by the ranks that hold the same [-]
     layout, formats : who shares what, in which format
     times : layers [-]
     edges : of them, first of their stage [-]
@@ -89,10 +94,12 @@ def with_sharding(
     gather: tuple[Work, ...] = ()
     reduce: tuple[Work, ...] = ()
     if "weights" in layout.sharded and not (backward and not layout.reshard):
-        size = parameters * formats.weight_bytes
-        gather = (Collective("gather weights", "all_gather", size, layout.state_axis),)
+        gather = tuple(_gathered(size, layout, formats, alike) for alike, size in parameters.items())
     if backward and layout.reduces_every_pass:
-        reduce = (reduction("reduce gradients", parameters, layout, formats),)
+        reduce = tuple(
+            reduction(_named("reduce gradients", alike), size, layout, formats, alike)
+            for alike, size in parameters.items()
+        )
     if not gather and not reduce:
         return Repeat("layers", times, work)
     alone = () if layout.prefetch else gather
@@ -114,7 +121,7 @@ def with_sharding(
 
 
 def joined(
-    parameters: Any, layout: Parallel, formats: Precision, *, forward: Work, backward: Work
+    parameters: Held, layout: Parallel, formats: Precision, *, forward: Work, backward: Work
 ) -> tuple[Work, ...]:
     """Once a step: gradients joined over the data-parallel ranks, and updated weights handed back.
 
@@ -122,7 +129,7 @@ def joined(
 
     Parameters
     ----------
-    parameters : of the fullest stage on one tensor-parallel rank [-]
+    parameters : of the fullest stage on one rank, by the ranks that hold the same [-]
     layout, formats : who shares what, in which format
     forward, backward : what a stage does while others of its layers have their turn
 
@@ -135,18 +142,37 @@ def joined(
     Li et al. (2020), PyTorch Distributed, arXiv:2006.15704, section 3.2.3; Megatron-LM,
     DistributedDataParallelConfig: bucket_size, overlap_grad_reduce, overlap_param_gather
     """
-    count = maximum(ceil(parameters / layout.bucket), 1.0)
+    counts = {alike: maximum(ceil(size / layout.bucket), 1.0) for alike, size in parameters.items()}
     found: tuple[Work, ...] = ()
     if not layout.reduces_every_pass:
-        bucket = reduction("join gradients", parameters / count, layout, formats)
-        found = _in_buckets("dp gradients", bucket, count, layout, backward)
+        reduced = [
+            (
+                count,
+                reduction(_named("join gradients", alike), parameters[alike] / count, layout, formats, alike),
+            )
+            for alike, count in counts.items()
+        ]
+        found = (_in_buckets("dp gradients", reduced, layout, backward),)
     if layout.sharded and "weights" not in layout.sharded:
-        size = parameters / count * formats.weight_bytes
-        bucket = Collective("gather weights", "all_gather", size, layout.state_axis)
-        found = (*found, *_in_buckets("dp weights", bucket, count, layout, forward))
+        gathered = [
+            (count, _gathered(parameters[alike] / count, layout, formats, alike))
+            for alike, count in counts.items()
+        ]
+        found = (*found, _in_buckets("dp weights", gathered, layout, forward))
     return found
 
 
-def _in_buckets(name: str, bucket: Work, count: Any, layout: Parallel, behind: Work) -> tuple[Work, ...]:
-    others = Repeat("other buckets", count - 1, bucket)
-    return (Serial(name, (bucket, beside(layout, name, others, behind))),)
+def _named(name: str, alike: str) -> str:
+    return name if alike == "data" else f"{name} of experts"
+
+
+def _gathered(size: Any, layout: Parallel, formats: Precision, alike: str) -> Collective:
+    name, payload = _named("gather weights", alike), size * formats.weight_bytes
+    return Collective(name, "all_gather", payload, layout.state_axis(alike))
+
+
+def _in_buckets(name: str, buckets: Sequence[tuple[Any, Work]], layout: Parallel, behind: Work) -> Work:
+    """So many equal buckets of each kind; the last of each stands alone, the others hide behind the same work."""
+    alone = tuple(bucket for _, bucket in buckets)
+    others = tuple(Repeat("other buckets", count - 1, bucket) for count, bucket in buckets)
+    return Serial(name, (*alone, beside(layout, name, Serial("other buckets", others), behind)))

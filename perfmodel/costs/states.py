@@ -5,26 +5,26 @@ from __future__ import annotations
 from collections.abc import Iterable
 from typing import Any
 
-from perfmodel.layers import Layer, Weight
+from perfmodel.costs.parameters import Held, held, summed
+from perfmodel.layers import Layer, Pass, Weight
 from perfmodel.model import Model
 from perfmodel.workload import OPTIMIZERS, Training
 
 __all__ = ["mean_state_bytes", "optimizer_bytes"]
 
 
-def optimizer_bytes(layers: Iterable[Layer], work: Training, parameters: Any, tp: Any, ep: Any = 1) -> Any:
-    """States and master copy of some layers on one tensor-parallel rank, before sharding.
+def optimizer_bytes(layers: Iterable[Layer], work: Training, p: Pass) -> Held:
+    """States and master copy of some layers on one rank, before sharding.
 
     Parameters
     ----------
     layers : the layers
     work : names the optimizer and the number formats
-    parameters : of these layers on that rank, copies included [-]
-    tp, ep : tensor- and expert-parallel degree [-]
+    p : one micro-batch as one device sees it; says how weights are split
 
     Returns
     -------
-    bytes kept [B]
+    bytes kept, by the ranks that hold the same [B]
 
     Notes
     -----
@@ -35,25 +35,27 @@ def optimizer_bytes(layers: Iterable[Layer], work: Training, parameters: Any, tp
     Rajbhandari et al. (2020), ZeRO: Memory Optimizations Toward Training Trillion Parameter Models, arXiv:1910.02054,
     section 3.1
     """
-    optimizer, formats = OPTIMIZERS[work.optimizer], work.formats
+    optimizer, formats, layers = OPTIMIZERS[work.optimizer], work.formats, tuple(layers)
     each = optimizer.bytes_each(formats.weight_bytes)
-    usual = parameters * (each + formats.master_bytes)
+    usual = summed([(each + formats.master_bytes, held(layers, p))])
     if optimizer.uniform:
         return usual
-    more: Any = 0
-    for weight in (weight for layer in layers for weight in layer.weights()):
-        beyond = optimizer.bytes_of(weight, formats.weight_bytes) - each * weight.size
-        more = more + beyond / _ranks(weight, tp, ep)
-    return usual + more
+    weights = [weight for layer in layers for weight in layer.weights()]
+    beyond = [optimizer.bytes_of(weight, formats.weight_bytes) - each * weight.size for weight in weights]
+    more = [
+        (1, {"expert data" if weight.split == "ep" else "data": size / _ranks(weight, p)})
+        for weight, size in zip(weights, beyond, strict=True)
+    ]
+    return summed([(1, usual), *more])
 
 
-def mean_state_bytes(model: Model, work: Training, tp: Any, ep: Any = 1) -> Any:
+def mean_state_bytes(model: Model, work: Training, p: Pass) -> Any:
     """Optimizer states of a parameter, mean over the model, without the master copy.
 
     Parameters
     ----------
     model, work : what is trained
-    tp, ep : tensor- and expert-parallel degree [-]
+    p : one micro-batch as one device sees it; says how weights are split
 
     Returns
     -------
@@ -65,18 +67,17 @@ def mean_state_bytes(model: Model, work: Training, tp: Any, ep: Any = 1) -> Any:
     kept: Any = 0
     parameters: Any = 0
     for layer, times in model.layers():
-        local = layer.local_parameters(tp)
-        parameters = parameters + times * local
-        kept = kept + times * optimizer_bytes((layer,), work, local, tp, ep)
+        parameters = parameters + times * sum(held((layer,), p).values())
+        kept = kept + times * sum(optimizer_bytes((layer,), work, p).values())
     return kept / parameters - formats.master_bytes
 
 
-def _ranks(weight: Weight, tp: Any, ep: Any) -> Any:
+def _ranks(weight: Weight, p: Pass) -> Any:
     """Ranks that share a tensor [-]."""
     match weight.split:
         case None:
             return 1
         case "ep":
-            return tp * ep
+            return p.tp_in_experts * p.ep
         case _:
-            return tp
+            return p.tp

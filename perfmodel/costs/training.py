@@ -6,7 +6,9 @@ from typing import Any
 
 from perfmodel.costs.base import Costs
 from perfmodel.costs.entering import tokens_of_step, training_pass, whole_step
+from perfmodel.costs.experts import beside_another
 from perfmodel.costs.memory import stage_memories
+from perfmodel.costs.parameters import Held, summed
 from perfmodel.costs.parts import Part, parts, training_flops
 from perfmodel.costs.recompute import check_names, recomputed, recomputed_share
 from perfmodel.costs.sharding import beside, joined, with_sharding
@@ -103,11 +105,14 @@ class _Step:
         forward = Serial("layer forward", block.forward())
         again = _recomputed(block, self.work, self.model)
         backward = Serial("layer backward", (again, *block.backward()))
+        if "ep" in self.layout.overlap and any(layer.routes for layer in block.plain):
+            passes = self.layout.micro_batches(self.work.global_batch)
+            forward, backward = beside_another(forward, backward, passes)
         times = block.repeat
         return self._sharded(forward, backward, block.parameters(), times=times, edges=times * self.edges)
 
     def _sharded(
-        self, forward: Serial, backward: Serial, size: Any, *, times: Any, edges: Any
+        self, forward: Serial, backward: Serial, size: Held, *, times: Any, edges: Any
     ) -> tuple[Work, Work]:
         """Forward and backward of so many layers, with the messages of their states."""
         layout, formats = self.layout, self.formats
@@ -154,11 +159,20 @@ class _Step:
             layout, "pp sends", sends, Repeat("layers", interleaved * self.share.middle, body), "pp"
         )
 
+    def _fullest(self, entry: Held, body: Held, leave: Held) -> Held:
+        """The most that any stage has of what each group holds alike; not always the same stage."""
+        return {
+            group: fullest(
+                entry.get(group, 0), body.get(group, 0), leave.get(group, 0), self.share, self.layout.pp
+            )
+            for group in summed((1, part) for part in (entry, body, leave))
+        }
+
     def after(self) -> tuple[Work, ...]:
         """What follows once a step: gradients joined, weights updated."""
         p, share = self.pass_, self.share.middle
         entry, leave = self.parts.entry.parameters(), self.parts.exit.parameters()
-        parameters = fullest(entry, self.parts.body_parameters(), leave, self.share, self.layout.pp)
+        parameters = self._fullest(entry, self.parts.body_parameters(), leave)
         forward, backward = Repeat("forward", share, self.forward), Repeat("backward", share, self.backward)
         return (
             *joined(parameters, self.layout, self.formats, forward=forward, backward=backward),

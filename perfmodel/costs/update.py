@@ -4,33 +4,37 @@ from __future__ import annotations
 
 from typing import Any
 
+from perfmodel.costs.parameters import Held
 from perfmodel.costs.states import mean_state_bytes
 from perfmodel.layers import Pass
 from perfmodel.model import Model
-from perfmodel.parallel import Parallel
+from perfmodel.parallel import Parallel, groups
 from perfmodel.work import Stream, Work
 from perfmodel.workload import OPTIMIZERS, Training
 
 __all__ = ["update"]
 
 
-def update(model: Model, work: Training, layout: Parallel, p: Pass, parameters: Any) -> tuple[Work, ...]:
+def update(model: Model, work: Training, layout: Parallel, p: Pass, parameters: Held) -> tuple[Work, ...]:
     """The update of this device's part of the weights, and the norm that clips the gradient.
 
     Parameters
     ----------
     model, work, layout : the job
     p : one micro-batch as one device sees it
-    parameters : of the fullest stage on one tensor-parallel rank [-]
+    parameters : of the fullest stage on one rank, by the ranks that hold the same [-]
 
     Returns
     -------
     the operators
     """
     formats, optimizer = work.formats, OPTIMIZERS[work.optimizer]
-    ranks = layout.state_ranks if layout.sharded else 1
+    placed = groups(layout)
+    own: Any = 0
+    for alike, size in parameters.items():
+        own = own + size / (placed[layout.state_axis(alike)].ranks if layout.sharded else 1)
     copied = formats.weight_bytes + 2 * formats.master_bytes
     weight = copied if formats.master_bytes else 2 * formats.held_bytes
-    states = mean_state_bytes(model, work, p.tp)
+    states = mean_state_bytes(model, work, p)
     moved = 2 * formats.gradient_bytes + optimizer.state_passes * states + weight
-    return (Stream("optimizer", parameters / ranks * moved, "optimizer", 4),)
+    return (Stream("optimizer", own * moved, "optimizer", 4),)

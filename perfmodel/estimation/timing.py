@@ -28,7 +28,10 @@ __all__ = ["Clock", "Timed"]
 
 Shares = dict[str, Any]
 
-TERM = {"data": "dp", "shard": "dp", "replicate": "dp"}
+TERM = {
+    **dict.fromkeys(("data", "shard", "replicate", "expert data", "expert shard", "expert replicate"), "dp"),
+    "expert tp": "tp",
+}
 """Terms of messages among groups that several axes form."""
 
 
@@ -38,7 +41,7 @@ class Timed(NamedTuple):
     Parameters
     ----------
     name : of the node
-    kind : term of the breakdown: matmul, attention, memory-bound, tp, cp, dp, pp, bubble, or "" for a node of parts
+    kind : term of the breakdown: matmul, attention, memory-bound, tp, cp, ep, dp, pp, bubble, or "" for a node of parts
     seconds : what it adds to its parent [s]
     resources : the same by resource: compute, memory_bandwidth, kernel_latency, network_latency, each network tier,
         pipeline_bubble [s]

@@ -155,10 +155,10 @@ class SelfAttention(Layer):
         """Key-value heads of one rank: with more ranks than heads, each keeps a whole one [-]."""
         return maximum(self.kv_heads / tp, 1)
 
-    def local_parameters(self, tp: Any, ep: Any = 1) -> Any:
+    def local_dense(self, tp: Any) -> Any:
         """Parameters on one tensor-parallel rank, copied key-value heads included [-]."""
         copied = self._kv_share(tp) - self.kv_heads / tp
-        return super().local_parameters(tp, ep) + copied * 2 * self.head_dim * (self.hidden + self.qkv_bias)
+        return super().local_dense(tp) + copied * 2 * self.head_dim * (self.hidden + self.qkv_bias)
 
     def _qkv_shape(self, p: Pass) -> dict[str, Any]:
         kv = self._kv_share(p.tp) * self.head_dim

@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import math
 import re
-from fractions import Fraction
 from functools import cached_property
-from typing import Any, Literal, NamedTuple
+from typing import Any
 
-from perfmodel.layers.kept import Kernels
+from perfmodel.layers.passes import Pass
 from perfmodel.layers.results import Result
+from perfmodel.layers.weight import Weight
 from perfmodel.specs import Spec
 from perfmodel.work import Collective, Matmul, Overlap, Repeat, Serial, Stream, Work
 
@@ -26,105 +25,6 @@ __all__ = [
 
 Kinds = tuple[tuple[str, str], ...]
 """Messages as (name, kind of collective)."""
-
-Kind = Literal["matrix", "norm", "bias", "embedding", "position", "head", "channel"]
-
-
-class Weight(NamedTuple):
-    """One parameter tensor.
-
-    Parameters
-    ----------
-    name : as frameworks call it
-    shape : its dimensions [-]
-    kind : matrix, norm, bias, embedding, position, head, or channel (depthwise kernels, decays, skips and other
-        weights that act on one channel at a time)
-    split : the parallel axis that divides it (tp), or None where every rank holds all of it; ep for routed experts:
-        whole experts are dealt to the ep ranks, the columns of each to the tp ranks
-    active : part of it that one token uses, below 1 for routed experts [-]
-    """
-
-    name: str
-    shape: tuple[int, ...]
-    kind: Kind = "matrix"
-    split: str | None = "tp"
-    active: Fraction = Fraction(1)
-
-    @property
-    def size(self) -> int:
-        """Parameters in the tensor [-]."""
-        return math.prod(self.shape)
-
-
-class Pass(NamedTuple):
-    """One micro-batch through a layer, as one device sees it. Numbers may be arrays or symbols.
-
-    Parameters
-    ----------
-    sequences : micro-batch [-]
-    queries : tokens of one sequence in this pass, before context parallelism [-]
-    keys : positions that attention may look at [-]
-    tp, cp : tensor- and context-parallel degree [-]
-    sequence_parallel : norms and residuals are split over the tp ranks (a structure, never an array)
-    dtype : number format of the linear layers' products
-    core_dtype : number format of attention and of the output head
-    operand_bytes : of an element that enters a linear layer's product [B]
-    element_bytes : of an activation [B]
-    gradient_bytes : of an accumulated weight gradient [B]
-    fused_attention : flash kernels; else scores are stored
-    dropout : dropout masks are kept
-    overlap_tensor : tensor-parallel messages are cut into pieces and run beside the product next to them
-    overlap_context : keys and values travel while the ring works on the last ones
-    kernels : whose kernels decide what is kept for backward
-    source : tokens of the other sequence that cross-attention looks at [-]
-    source_cached : an earlier pass has left its keys and values in the cache
-    extent : what of an image (height, width) or of a signal (samples) the layer sees; () of plain sequences [-]
-    ep : expert-parallel degree: ranks with tokens of their own that share the routed experts [-]
-    """
-
-    sequences: Any
-    queries: Any
-    keys: Any
-    tp: Any = 1
-    cp: Any = 1
-    sequence_parallel: bool = False
-    dtype: str = "bf16"
-    core_dtype: str = "bf16"
-    operand_bytes: Any = 2
-    element_bytes: Any = 2
-    gradient_bytes: Any = 4
-    fused_attention: bool = True
-    dropout: bool = False
-    overlap_tensor: bool = False
-    overlap_context: bool = False
-    kernels: Kernels = "fused"
-    ep: Any = 1
-    source: Any = 0
-    source_cached: bool = False
-    extent: tuple[Any, ...] = ()
-
-    def of_length(self, tokens: Any) -> Pass:
-        """The same pass over sequences of another length."""
-        return self._replace(queries=tokens, keys=tokens)
-
-    def of_extent(self, *extent: Any) -> Pass:
-        """The same pass over images or signals of another extent, every position of them a token."""
-        return self.of_length(math.prod(extent))._replace(extent=extent)
-
-    @property
-    def unquantised(self) -> Pass:
-        """The same pass with linear layers in the format of attention and head."""
-        return self._replace(dtype=self.core_dtype, operand_bytes=self.element_bytes)
-
-    @property
-    def tokens(self) -> Any:
-        """Tokens this device's context-parallel rank works on [-]."""
-        return self.sequences * self.queries / self.cp
-
-    @property
-    def shard_tokens(self) -> Any:
-        """Tokens this device holds outside the tensor-parallel regions [-]."""
-        return self.tokens / self.tp if self.sequence_parallel else self.tokens
 
 
 class Layer(Spec):
@@ -159,14 +59,37 @@ class Layer(Spec):
             found[weight.split] += weight.size
         return found["tp"], found["ep"], found[None]
 
-    def local_parameters(self, tp: Any, ep: Any = 1) -> Any:
-        """Parameters on one tensor-parallel rank, its share of the routed experts among them [-]."""
-        split, experts, whole = self._sizes
-        routed = experts / (tp * ep) if experts else 0
-        return split / tp + routed + whole
+    def local_parameters(self, tp: Any, ep: Any = 1, expert_tp: Any = None) -> Any:
+        """Parameters on one rank, its share of the routed experts among them; inside these, tp unless given [-]."""
+        return self.local_dense(tp) + self.local_experts(ep, tp if expert_tp is None else expert_tp)
+
+    def local_dense(self, tp: Any) -> Any:
+        """Parameters on one tensor-parallel rank, without routed experts [-]."""
+        split, _, whole = self._sizes
+        return split / tp + whole
+
+    def local_experts(self, ep: Any, expert_tp: Any) -> Any:
+        """Parameters of the routed experts on one rank [-].
+
+        Parameters
+        ----------
+        ep : expert-parallel degree [-]
+        expert_tp : tensor-parallel degree inside an expert [-]
+        """
+        experts = self._sizes[1]
+        return experts / (expert_tp * ep) if experts else 0
+
+    @property
+    def routes(self) -> bool:
+        """Has experts that tokens are routed to."""
+        return self._sizes[1] > 0
 
     def tensor_limits(self) -> tuple[tuple[str, int], ...]:
         """Sizes that the tensor-parallel degree must divide, with their names."""
+        return ()
+
+    def expert_limits(self) -> tuple[tuple[str, int], ...]:
+        """Those of `tensor_limits` that the tensor-parallel degree inside an expert must divide instead."""
         return ()
 
     def forward(self, p: Pass) -> Work:

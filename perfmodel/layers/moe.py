@@ -14,15 +14,14 @@ from perfmodel.layers.base import (
     Weight,
     linear_backward,
     linear_forward,
-    region_entry,
-    region_exit,
     stream,
 )
+from perfmodel.layers.dispatch import entering, leaving, routed_tokens, sent
 from perfmodel.layers.kept import activation_tensors
 from perfmodel.layers.mlp import Mlp
 from perfmodel.layers.results import Result
-from perfmodel.ops import maximum, minimum
-from perfmodel.work import Collective, Matmul, Serial, Stream, Work
+from perfmodel.ops import maximum, minimum, where
+from perfmodel.work import Collective, Matmul, Overlap, Repeat, Serial, Stream, Work
 
 __all__ = ["MixtureOfExperts", "experts_hit"]
 
@@ -58,8 +57,9 @@ def experts_hit(experts: int, top_k: int, tokens: Any) -> Any:
 class MixtureOfExperts(Layer):
     """Experts in place of one feed-forward block. Columns are split over tp, whole routed experts over ep.
 
-    The ep ranks have tokens of their own; two all-to-all messages bring each token to its experts and back. No token is
-    dropped, and all experts are taken to be equally loaded.
+    The ep ranks have tokens of their own; two all-to-all messages bring each token to its experts and back. The pass
+    says how many ranks share the columns of a routed expert, and how much more the busiest rank has to do than the
+    mean.
 
     Examples
     --------
@@ -151,7 +151,11 @@ class MixtureOfExperts(Layer):
     def tensor_limits(self) -> tuple[tuple[str, int], ...]:
         """Whole columns on every rank."""
         shared = (("shared expert columns", self.shared_inner),) if self.shared_inner else ()
-        return (("expert columns", self.inner), *shared)
+        return (*self.expert_limits(), *shared)
+
+    def expert_limits(self) -> tuple[tuple[str, int], ...]:
+        """Whole columns of a routed expert on every rank."""
+        return (("expert columns", self.inner),)
 
     def grouped(self, product: Matmul, p: Pass) -> Matmul:
         """A product over all routed tokens, as one over the experts of this device.
@@ -161,17 +165,21 @@ class MixtureOfExperts(Layer):
         product : with the routed tokens as its rows, or as its inner length where it is a weight's gradient
         p : the pass
         """
-        hit = experts_hit(self.experts, self.top_k, p.tokens * p.ep) / p.ep
-        each = p.tokens * self.top_k / hit
+        hit = experts_hit(self.experts, self.top_k, routed_tokens(p) * p.ep) / p.ep
+        each = self._rows(p) / hit
         return (
             product._replace(batch=hit, k=each) if product.accumulate else product._replace(batch=hit, m=each)
         )
 
+    def _rows(self, p: Pass) -> Any:
+        """Copies of tokens that the experts of the busiest rank work on [-]."""
+        return routed_tokens(p) * self.top_k * p.expert_load
+
     def _up(self, p: Pass) -> dict[str, Any]:
-        return {"tokens": p.tokens * self.top_k, "inputs": self.width, "outputs": self.up_width / p.tp}
+        return {"tokens": self._rows(p), "inputs": self.width, "outputs": self.up_width / p.tp_in_experts}
 
     def _down(self, p: Pass) -> dict[str, Any]:
-        return {"tokens": p.tokens * self.top_k, "inputs": self.inner / p.tp, "outputs": self.width}
+        return {"tokens": self._rows(p), "inputs": self.inner / p.tp_in_experts, "outputs": self.width}
 
     def _router(self, p: Pass) -> dict[str, Any]:
         return {"tokens": p.shard_tokens, "inputs": self.hidden, "outputs": self.experts}
@@ -182,13 +190,31 @@ class MixtureOfExperts(Layer):
 
     def _moved(self, name: str, p: Pass, *, backward: bool = False) -> Stream:
         """Rows put in the order of the experts, or back and summed: the routed copies and the tokens themselves."""
-        rows = p.tokens * (self.top_k + 1) + (p.tokens * self.top_k if backward else 0)
+        rows = routed_tokens(p) + self._rows(p) * (2 if backward else 1)
         return stream(name, p, elements=rows * self.width, passes=1, kind="embedding")
 
+    def _sorted(self, name: str, p: Pass) -> tuple[Work, ...]:
+        """What has come from other ranks is put in the order of this one's experts, or back."""
+        sort = stream(name, p, elements=self._rows(p) * self.width, passes=2, kind="embedding")
+        return (Repeat("copies from other ranks", where(p.ep > 1, 1, 0), sort),)
+
     def _sent(self, name: str, p: Pass) -> Collective:
-        """Tokens to the ranks of their experts, or back; each tensor rank sends its share where tokens are split."""
-        tokens = p.shard_tokens * self.top_k
-        return Collective(name, "all_to_all", tokens * self.width * p.element_bytes, "ep")
+        return sent(name, p, width=self.width, copies=self.top_k)
+
+    def _beside(self, p: Pass, sends: tuple[Collective, ...], shared: tuple[Work, ...]) -> tuple[Work, ...]:
+        """Tokens on their way, hidden behind the shared experts where the pass says so."""
+        if not (p.overlap_shared and shared):
+            return sends
+        both = Serial("dispatch and combine", sends)
+        return (Overlap("ep messages beside shared experts", both, Serial("shared experts", shared)),)
+
+    def _entering(self, p: Pass, *, backward: bool = False) -> tuple[Work, ...]:
+        width = self.hidden if p.expert_tp is None else self.width
+        return entering(p, width=width, copies=self.top_k, backward=backward)
+
+    def _leaving(self, p: Pass, *, backward: bool = False) -> tuple[Work, ...]:
+        width = self.hidden if p.expert_tp is None else self.width
+        return leaving(p, width=width, copies=self.top_k, backward=backward)
 
     def forward(self, p: Pass) -> Work:
         """Route, dispatch, two grouped products around the activation, combine; shared experts beside them."""
@@ -198,22 +224,15 @@ class MixtureOfExperts(Layer):
         )
         up = self.grouped(linear_forward("experts up", p, **self._up(p)), p)
         down = self.grouped(linear_forward("experts down", p, **self._down(p)), p)
-        inner, passes = p.tokens * self.top_k * self.inner / p.tp, 3 if self.gated else 2
+        inner, passes = self._rows(p) * self.inner / p.tp_in_experts, 3 if self.gated else 2
         activation = stream("expert activation", p, elements=inner, passes=passes, kind="activation")
         into, out = (self._latent_forward(p, back=back) for back in (False, True))
-        routed = (
-            *into,
-            self._moved("permute", p),
-            self._sent("ep dispatch", p),
-            up,
-            activation,
-            down,
-            self._sent("ep combine", p),
-            self._moved("unpermute", p),
-            *out,
-        )
-        entry, leave = region_entry(p, self.hidden), region_exit(p, self.hidden)
-        return Serial("experts", (router, choose, *entry, *routed, *self._shared_forward(p), *leave))
+        entry, leave = self._entering(p), self._leaving(p)
+        order, back = self._sorted("sort by expert", p), self._sorted("sort back", p)
+        routed = (self._moved("permute", p), *order, up, activation, down, *back)
+        parts = (router, choose, *into, *entry, *routed, self._moved("unpermute", p), *out)
+        shared, sends = self._shared_forward(p), (self._sent("ep dispatch", p), self._sent("ep combine", p))
+        return Serial("experts", (*parts, *self._beside(p, sends, shared), *shared, *leave))
 
     def _latent_forward(self, p: Pass, *, back: bool) -> tuple[Work, ...]:
         if self.latent is None:
@@ -233,8 +252,12 @@ class MixtureOfExperts(Layer):
         gate = linear_forward("shared gate", p, tokens=p.tokens, inputs=self.hidden, outputs=1)
         scale = stream("scale shared", p, elements=p.tokens * self.hidden, passes=2, kind="activation")
         add = stream("add shared", p, elements=p.tokens * self.hidden, passes=3, kind="residual")
-        alone = self.shared.forward(p._replace(sequence_parallel=False, overlap_tensor=False))
-        return (_without_messages(alone), *((gate, scale) if self.shared_gate else ()), add)
+        alone = self._shared_alone(p, self.shared.forward(p._replace(overlap_tensor=False)))
+        return (alone, *((gate, scale) if self.shared_gate else ()), add)
+
+    def _shared_alone(self, p: Pass, work: Work) -> Work:
+        """Shared experts share the messages of routed ones, where those are split over the same ranks."""
+        return _without_messages(work) if p.expert_tp is None else work
 
     def backward(self, p: Pass) -> Work:
         """The mirror of forward; each grouped product has two."""
@@ -242,23 +265,16 @@ class MixtureOfExperts(Layer):
         choose = stream("top-k backward", p, elements=p.shard_tokens * self.experts, passes=3, kind="softmax")
         up = (self.grouped(one, p) for one in linear_backward("experts up", p, **self._up(p)))
         down = (self.grouped(one, p) for one in linear_backward("experts down", p, **self._down(p)))
-        inner, passes = p.tokens * self.top_k * self.inner / p.tp, 5 if self.gated else 3
+        inner, passes = self._rows(p) * self.inner / p.tp_in_experts, 5 if self.gated else 3
         activation = stream("expert activation backward", p, elements=inner, passes=passes, kind="activation")
         into, out = (self._latent_backward(p, back=back) for back in (False, True))
-        routed = (
-            *out,
-            self._moved("unpermute backward", p, backward=True),
-            self._sent("ep combine backward", p),
-            *down,
-            activation,
-            *up,
-            self._sent("ep dispatch backward", p),
-            self._moved("permute backward", p),
-            *into,
-        )
-        entry = region_entry(p, self.hidden, backward=True)
-        leave = region_exit(p, self.hidden, backward=True)
-        parts = (*leave, *self._shared_backward(p), *routed, *entry, choose, *router)
+        entry, leave = self._entering(p, backward=True), self._leaving(p, backward=True)
+        ends = self._moved("unpermute backward", p, backward=True), self._moved("permute backward", p)
+        order, back = self._sorted("sort back backward", p), self._sorted("sort by expert backward", p)
+        routed = (*out, ends[0], *order, *down, activation, *up, *back, ends[1], *into)
+        sends = (self._sent("ep combine backward", p), self._sent("ep dispatch backward", p))
+        shared = self._shared_backward(p)
+        parts = (*leave, *shared, *routed, *self._beside(p, sends, shared), *entry, choose, *router)
         return Serial("experts backward", parts)
 
     def _shared_backward(self, p: Pass) -> tuple[Work, ...]:
@@ -268,13 +284,13 @@ class MixtureOfExperts(Layer):
         scale = stream(
             "scale shared backward", p, elements=p.tokens * self.hidden, passes=3, kind="activation"
         )
-        alone = self.shared.backward(p._replace(sequence_parallel=False, overlap_tensor=False))
-        return (*((scale, *gate) if self.shared_gate else ()), _without_messages(alone))
+        alone = self._shared_alone(p, self.shared.backward(p._replace(overlap_tensor=False)))
+        return (*((scale, *gate) if self.shared_gate else ()), alone)
 
     def saved(self, p: Pass) -> Any:
         """Input, 32-bit routing scores, and of every routed copy its input and what the activation keeps."""
         tensors = activation_tensors(p.kernels, self.activation, gated=self.gated)
-        routed = p.tokens * self.top_k * (self.width + tensors * self.inner / p.tp)
+        routed = self._rows(p) * (self.width + tensors * self.inner / p.tp_in_experts)
         shared = p.tokens * tensors * self.shared_inner / p.tp
         gate = p.tokens * self.hidden if self.shared_gate else 0
         latent = p.shard_tokens * self.latent if self.latent else 0
@@ -285,9 +301,11 @@ class MixtureOfExperts(Layer):
         """Of the routed copies: gate and up projection, and what comes back from the experts."""
         up = self.grouped(linear_forward("experts up", p, **self._up(p)), p)
         down = self.grouped(linear_forward("experts down", p, **self._down(p)), p)
-        inner = p.tokens * self.top_k * self.inner / p.tp * p.element_bytes
-        column = Result(up._replace(n=self.inner / p.tp), inner, ("experts up", "permute", "ep dispatch"))
-        back = ("experts down", "ep combine", "unpermute", "tp all-reduce", "tp reduce-scatter")
+        inner = self._rows(p) * self.inner / p.tp_in_experts * p.element_bytes
+        there = ("permute", "ep dispatch", "sort by expert", "expert tp all-gather")
+        column = Result(up._replace(n=self.inner / p.tp_in_experts), inner, ("experts up", *there))
+        sums = ("tp all-reduce", "tp reduce-scatter", "expert tp all-reduce", "expert tp reduce-scatter")
+        back = ("experts down", "sort back", "ep combine", "unpermute", *sums, "tp all-gather tokens")
         out = p.shard_tokens * self.hidden * p.element_bytes
         return {
             **({"expert gate": column} if self.gated else {}),
@@ -298,7 +316,7 @@ class MixtureOfExperts(Layer):
     def parts(self, p: Pass) -> dict[str, tuple[Work, Any]]:
         """The experts' activation gives up all but the outputs of the first projection; shared experts give up all."""
         tensors = activation_tensors(p.kernels, self.activation, gated=self.gated)
-        inner = p.tokens * self.top_k * self.inner / p.tp
+        inner = self._rows(p) * self.inner / p.tp_in_experts
         passes, kept = (3, 2) if self.gated else (2, 1)
         activation = stream("expert activation", p, elements=inner, passes=passes, kind="activation")
         found: dict[str, tuple[Work, Any]] = {

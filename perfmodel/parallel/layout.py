@@ -6,7 +6,8 @@ from typing import TYPE_CHECKING, Any, Literal, Self
 
 from pydantic import Field, model_validator
 
-from perfmodel.errors import Faults
+from perfmodel.errors import Faults, InputError
+from perfmodel.ops import where
 from perfmodel.parallel.rules import RULES
 from perfmodel.specs import Spec
 
@@ -17,7 +18,7 @@ if TYPE_CHECKING:
 __all__ = ["Parallel"]
 
 Degree = Field(default=1, ge=1, le=10**7)
-Hidden = Literal["tp", "cp", "dp", "pp"]
+Hidden = Literal["tp", "cp", "ep", "dp", "pp"]
 
 SHARDED = {
     "none": frozenset[str](),
@@ -47,6 +48,11 @@ class Parallel(Spec):
     """Model chunks a stage holds; more than 1 interleaves the pipeline [-]."""
     cp: int = Degree
     """Context-parallel degree: ranks that share a sequence [-]."""
+    ep: int = Degree
+    """Expert-parallel degree: ranks of one stage that share its routed experts, carved out of tp · cp · dp [-]."""
+    expert_tp: int | None = Field(default=None, ge=1, le=10**7)
+    """Tensor-parallel degree inside a routed expert; None is tp where ep = 1, else 1, as recipes of fine-grained
+    experts have it (DeepSeek, NeMo; Megatron-LM itself takes tp) [-]."""
     dp: int | None = Field(default=None, ge=1, le=10**7)
     """Data-parallel degree; None follows from the devices [-]."""
     micro_batch: int = Degree
@@ -70,7 +76,10 @@ class Parallel(Spec):
     sequence_parallel: bool = False
     """Norms and residuals are split over the tensor-parallel ranks."""
     overlap: tuple[Hidden, ...] = ("dp", "pp", "cp")
-    """Axes whose messages run beside compute where the schedule allows."""
+    """Axes whose messages run beside compute where the schedule allows; those of ep beside another micro-batch
+    (Megatron-LM's --overlap-moe-expert-parallel-comm, DualPipe)."""
+    overlap_shared: bool = False
+    """Tokens travel to and from routed experts while shared experts compute (--moe-shared-expert-overlap)."""
 
     @model_validator(mode="after")
     def _told_once(self) -> Self:
@@ -92,6 +101,26 @@ class Parallel(Spec):
     def replica(self) -> int:
         """Devices that hold one copy of the model and one sequence [-]."""
         return self.tp * self.pp * self.cp
+
+    @property
+    def tp_in_experts(self) -> Any:
+        """Ranks that share the columns of a routed expert [-].
+
+        Examples
+        --------
+        >>> [Parallel(tp=2, ep=ep, expert_tp=given).tp_in_experts for ep, given in ((1, None), (8, None), (8, 2))]
+        [2, 1, 2]
+        """
+        return where(self.ep > 1, 1, self.tp) if self.expert_tp is None else self.expert_tp
+
+    @model_validator(mode="after")
+    def _hidden_once(self) -> Self:
+        if self.overlap_shared and "ep" in self.overlap:
+            raise InputError(
+                "overlap_shared hides messages of ep behind shared experts, and overlap hides them behind another "
+                "micro-batch; leave one of them out"
+            )
+        return self
 
     def on(self, devices: int) -> Parallel:
         """The layout on so many devices: dp follows.
@@ -152,10 +181,14 @@ class Parallel(Spec):
         """Ranks that split one copy of what is split [-]."""
         return self.cp * self.dp if self.shards is None else self.shards  # type: ignore[operator]  # dp is set
 
-    @property
-    def state_axis(self) -> str:
-        """The group of these ranks, as `groups` names it."""
-        return "data" if self.shards is None else "shard"
+    def state_axis(self, alike: str = "data") -> str:
+        """The group that splits one copy of what is split, as `groups` names it.
+
+        Parameters
+        ----------
+        alike : the ranks that hold the same: data, or expert data
+        """
+        return alike if self.shards is None else alike.replace("data", "shard")
 
     @property
     def reduces_every_pass(self) -> bool:

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any, NamedTuple
 
+from perfmodel.ops import maximum
+
 if TYPE_CHECKING:
     from perfmodel.parallel.layout import Parallel
 
@@ -32,19 +34,26 @@ def groups(layout: Parallel) -> dict[str, Group]:
     "data" joins cp and dp, which share gradients; "shard" are those that split one copy of the states, "replicate"
     those that hold the same part of different copies.
 
+    Routed experts are dealt anew to the ranks of a stage, innermost first: "expert tp" shares the columns of an expert,
+    "ep" the experts, "expert data" holds the same ones (Megatron-Core's expert ranks, in the order tp-ep-dp-pp);
+    "expert shard" and "expert replicate" are to it what the others are to "data".
+
     Parameters
     ----------
     layout : with dp set
 
     Returns
     -------
-    one group an axis
+    one group a name
 
     Examples
     --------
     >>> from perfmodel.parallel import Parallel
     >>> groups(Parallel(tp=8, pp=4, dp=16))["pp"]
     Group(ranks=4, stride=128)
+    >>> placed = groups(Parallel(tp=2, pp=8, dp=32, ep=32))
+    >>> placed["expert tp"], placed["ep"], placed["expert data"]
+    (Group(ranks=1, stride=1), Group(ranks=32, stride=1), Group(ranks=2.0, stride=32))
     """
     placed, stride = {}, 1
     for axis in AXES:
@@ -55,5 +64,17 @@ def groups(layout: Parallel) -> dict[str, Group]:
     shards = layout.state_ranks
     placed["shard"] = data._replace(ranks=shards)
     placed["replicate"] = Group(data.ranks / shards, data.stride * shards)
-    placed["ep"] = Group(1, placed["dp"].stride)
-    return placed
+    return placed | _expert_groups(layout, data, shards)
+
+
+def _expert_groups(layout: Parallel, data: Group, shards: Any) -> dict[str, Group]:
+    columns, sharing = layout.tp_in_experts, layout.ep * layout.tp_in_experts
+    alike = Group(data.ranks * layout.tp / sharing, sharing)
+    split = maximum(shards * layout.tp / sharing, 1.0)
+    return {
+        "expert tp": Group(columns, 1),
+        "ep": Group(layout.ep, columns),
+        "expert data": alike,
+        "expert shard": alike._replace(ranks=split),
+        "expert replicate": Group(alike.ranks / split, alike.stride * split),
+    }

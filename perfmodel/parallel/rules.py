@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 from typing import TYPE_CHECKING
 
+from perfmodel.layers import MixtureOfExperts
+
 if TYPE_CHECKING:
     from perfmodel.model import Block, Model
     from perfmodel.parallel.layout import Parallel
@@ -24,10 +26,46 @@ def _choices(valid: list[int], value: int) -> str:
 
 def tensor_divides(layout: Parallel, model: Model, work: Training) -> Iterator[str]:
     """Every tensor-parallel rank gets whole heads and whole columns."""
-    limits = dict.fromkeys(limit for layer, _ in model.layers() for limit in layer.tensor_limits())
+    layers = [layer for layer, _ in model.layers()]
+    apart = {limit for layer in layers for limit in layer.expert_limits()}
+    limits = dict.fromkeys(limit for layer in layers for limit in layer.tensor_limits())
     for what, size in limits:
-        if size % layout.tp:
-            yield f"tp = {layout.tp} does not divide the {size} {what}; {_choices(_divisors(size), layout.tp)}"
+        name, ranks = ("tp", layout.tp) if (what, size) not in apart else _expert_tensor(layout)
+        if size % ranks:
+            yield f"{name} = {ranks} does not divide the {size} {what}; {_choices(_divisors(size), ranks)}"
+
+
+def _expert_tensor(layout: Parallel) -> tuple[str, int]:
+    """The tensor-parallel degree inside an expert, and the field that it comes from."""
+    return "tp" if layout.expert_tp is None else "expert_tp", layout.tp_in_experts
+
+
+def experts_are_shared(layout: Parallel, model: Model, work: Training) -> Iterator[str]:
+    """Every expert-parallel rank gets whole experts, and there are experts to share."""
+    sizes = sorted({layer.experts for layer, _ in model.layers() if isinstance(layer, MixtureOfExperts)})
+    if not sizes:
+        for name, value, nearest in (("ep", layout.ep, "1"), ("expert_tp", layout.expert_tp or 1, "none")):
+            if value > 1:
+                yield f"{name} = {value} shares routed experts, and the model has none; nearest: {name} = {nearest}"
+    for experts in sizes:
+        if experts % layout.ep:
+            choices = _choices(_divisors(experts), layout.ep)
+            yield f"ep = {layout.ep} does not divide the {experts} routed experts; {choices}"
+
+
+def experts_fit_a_stage(layout: Parallel, model: Model, work: Training) -> Iterator[str]:
+    """Expert-parallel ranks and those that share an expert are carved out of one stage's."""
+    ranks: int = layout.tp * layout.cp * layout.dp  # type: ignore[operator]  # dp is set
+    name, columns = _expert_tensor(layout)
+    if ranks % columns:
+        choices = _choices(_divisors(ranks), columns)
+        yield f"{name} = {columns} does not divide the tp · cp · dp = {ranks} ranks of a stage; {choices}"
+    elif ranks % (layout.ep * columns):
+        choices = _choices(_divisors(ranks // columns), layout.ep)
+        yield (
+            f"ep = {layout.ep}, with {columns} ranks an expert, does not divide the tp · cp · dp = {ranks} ranks of a "
+            f"stage; {choices}"
+        )
 
 
 def tensor_fits_key_values(layout: Parallel, model: Model, work: Training) -> Iterator[str]:
@@ -141,6 +179,8 @@ def _blocks(model: Model) -> Iterator[Block]:
 
 RULES: tuple[Callable[[Parallel, Model, Training], Iterator[str]], ...] = (
     tensor_divides,
+    experts_are_shared,
+    experts_fit_a_stage,
     tensor_fits_key_values,
     tensor_has_something_to_split,
     context_is_one_sequence,

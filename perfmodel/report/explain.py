@@ -189,7 +189,7 @@ def _demands(work: Leaf, est: TrainingEstimate) -> dict[str, str]:
 def _memory(est: TrainingEstimate) -> Iterator[Entry]:
     memory, formats, layout = est.memory, est.work.formats, est.layout
     maths, source = cited(sharded)
-    states = mean_state_bytes(est.model, est.work, layout.tp)
+    states = mean_state_bytes(est.model, est.work, est.costs.entered)
     ranks = {
         "data ranks": str(est.costs.groups["data"].ranks),
         "sharding": layout.sharding,

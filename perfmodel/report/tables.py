@@ -32,6 +32,7 @@ TERMS = {
     "memory-bound": "norms, activations, optimizer and other streams",
     "tp": "tensor-parallel messages, exposed",
     "cp": "context-parallel messages, exposed",
+    "ep": "expert-parallel messages, exposed",
     "pp": "pipeline sends, exposed",
     "dp": "data-parallel messages, exposed",
     "contention": "compute slowed by messages beside it",
@@ -61,7 +62,7 @@ def describe(est: TrainingEstimate) -> str:
     layout, work = est.layout, est.work
     degrees = [
         f"{axis} {getattr(layout, axis)}"
-        for axis in ("tp", "cp", "pp", "vpp", "dp")
+        for axis in ("tp", "cp", "ep", "pp", "vpp", "dp")
         if getattr(layout, axis) > 1 or axis == "dp"
     ]
     return (

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Literal, Self
+from typing import Any, Literal, Self
 
 from pydantic import Field, field_validator, model_validator
 
@@ -57,6 +57,11 @@ class Training(Spec):
     """The optimizer: adamw, adamw_pure, adamw_8bit, adafactor, sgd_momentum, muon or lion."""
     attention: Literal["flash", "unfused"] = "flash"
     """Fused attention kernels, or products and softmax one by one with stored scores."""
+    expert_imbalance: float = Field(default=1, ge=1, le=10**4)
+    """Routed tokens of the busiest expert-parallel rank over their mean, where none is dropped [-]."""
+    capacity_factor: float | None = Field(default=None, gt=0, le=10**4)
+    """Room that each expert has, over its mean number of tokens: what is beyond is dropped, what is left empty is
+    computed all the same (GShard, Switch Transformer, MaxText); None drops nothing [-]."""
     dropout: bool = False
     """Dropout in attention and residuals, with its masks and kernels."""
     kernels: Kernels = "fused"
@@ -110,6 +115,11 @@ class Training(Spec):
                 f"recompute_keep are results kept by recompute = 'full' or by a recompute_policy; recompute is "
                 f"{self.recompute!r}"
             )
+        if self.capacity_factor is not None and self.expert_imbalance != 1:
+            faults.add(
+                f"expert_imbalance = {self.expert_imbalance:g}, but capacity_factor = {self.capacity_factor:g} gives "
+                "every expert the same room; leave one of them out"
+            )
         faults.raise_if_any()
         return self
 
@@ -147,6 +157,11 @@ class Training(Spec):
             size = {"fp32": 4, "bf16": 2}[self.gradient_dtype]
             base = base._replace(gradient_bytes=size, reduce_bytes=size)
         return base
+
+    @property
+    def expert_load(self) -> Any:
+        """Rows that the busiest rank's experts compute, over the mean number of tokens routed to a rank [-]."""
+        return self.expert_imbalance if self.capacity_factor is None else self.capacity_factor
 
     @property
     def tokens(self) -> int:

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from perfmodel.costs.memory import local_parameters
 from perfmodel.costs.messages.base import Job, Message
+from perfmodel.costs.parameters import local_parameters
 from perfmodel.layers import Layer, Mlp, SelfAttention
 
 __all__ = ["buckets", "ddp", "fsdp2", "hsdp", "tensor_sizes"]
@@ -98,8 +98,8 @@ def fsdp2(job: Job, *, regather: bool = True, regather_ends: bool = True) -> Ite
     """
     p, formats, passes = job.p, job.formats, job.micro_batches
     layers = job.model.depth
-    ends = local_parameters((*job.model.entry, *job.model.exit), p.tp)
-    body = sum(block.repeat * local_parameters(block.layers, p.tp) for block in job.model.blocks)
+    ends = local_parameters((*job.model.entry, *job.model.exit), p)
+    body = sum(block.repeat * local_parameters(block.layers, p) for block in job.model.blocks)
     weights, gradients = passes * formats.weight_bytes, passes * formats.reduce_bytes
     yield Message("forward", "all_gather", "shard", passes * (layers + 1), weights * (body + ends))
     if regather:

@@ -1,0 +1,93 @@
+"""What a layer sees of a job: one micro-batch, the formats of its numbers, and how the work is split."""
+
+from __future__ import annotations
+
+import math
+from typing import Any, NamedTuple
+
+from perfmodel.layers.kept import Kernels
+
+__all__ = ["Pass"]
+
+
+class Pass(NamedTuple):
+    """One micro-batch through a layer, as one device sees it. Numbers may be arrays or symbols.
+
+    Parameters
+    ----------
+    sequences : micro-batch [-]
+    queries : tokens of one sequence in this pass, before context parallelism [-]
+    keys : positions that attention may look at [-]
+    tp, cp : tensor- and context-parallel degree [-]
+    sequence_parallel : norms and residuals are split over the tp ranks (a structure, never an array)
+    dtype : number format of the linear layers' products
+    core_dtype : number format of attention and of the output head
+    operand_bytes : of an element that enters a linear layer's product [B]
+    element_bytes : of an activation [B]
+    gradient_bytes : of an accumulated weight gradient [B]
+    fused_attention : flash kernels; else scores are stored
+    dropout : dropout masks are kept
+    overlap_tensor : tensor-parallel messages are cut into pieces and run beside the product next to them
+    overlap_context : keys and values travel while the ring works on the last ones
+    kernels : whose kernels decide what is kept for backward
+    source : tokens of the other sequence that cross-attention looks at [-]
+    source_cached : an earlier pass has left its keys and values in the cache
+    extent : what of an image (height, width) or of a signal (samples) the layer sees; () of plain sequences [-]
+    ep : expert-parallel degree: ranks with tokens of their own that share the routed experts [-]
+    expert_tp : tensor-parallel degree inside a routed expert [-]; None splits experts like all other layers, and sends
+        no message of their own for it
+    expert_load : routed tokens of the busiest ep rank over their mean, rooms left empty included [-]
+    overlap_shared : tokens travel to and from their experts while the shared experts compute
+    """
+
+    sequences: Any
+    queries: Any
+    keys: Any
+    tp: Any = 1
+    cp: Any = 1
+    sequence_parallel: bool = False
+    dtype: str = "bf16"
+    core_dtype: str = "bf16"
+    operand_bytes: Any = 2
+    element_bytes: Any = 2
+    gradient_bytes: Any = 4
+    fused_attention: bool = True
+    dropout: bool = False
+    overlap_tensor: bool = False
+    overlap_context: bool = False
+    kernels: Kernels = "fused"
+    ep: Any = 1
+    expert_tp: Any = None
+    expert_load: Any = 1
+    overlap_shared: bool = False
+    source: Any = 0
+    source_cached: bool = False
+    extent: tuple[Any, ...] = ()
+
+    def of_length(self, tokens: Any) -> Pass:
+        """The same pass over sequences of another length."""
+        return self._replace(queries=tokens, keys=tokens)
+
+    def of_extent(self, *extent: Any) -> Pass:
+        """The same pass over images or signals of another extent, every position of them a token."""
+        return self.of_length(math.prod(extent))._replace(extent=extent)
+
+    @property
+    def unquantised(self) -> Pass:
+        """The same pass with linear layers in the format of attention and head."""
+        return self._replace(dtype=self.core_dtype, operand_bytes=self.element_bytes)
+
+    @property
+    def tokens(self) -> Any:
+        """Tokens this device's context-parallel rank works on [-]."""
+        return self.sequences * self.queries / self.cp
+
+    @property
+    def shard_tokens(self) -> Any:
+        """Tokens this device holds outside the tensor-parallel regions [-]."""
+        return self.tokens / self.tp if self.sequence_parallel else self.tokens
+
+    @property
+    def tp_in_experts(self) -> Any:
+        """Ranks that share the columns of a routed expert [-]."""
+        return self.tp if self.expert_tp is None else self.expert_tp
