@@ -17,6 +17,7 @@ from perfmodel.layers.linear import Linear
 from perfmodel.layers.pooling import Pooling, Readout
 from perfmodel.layers.recurrent import Recurrent
 from perfmodel.model import Block, Model, register_format
+from perfmodel.residual import residual_net
 from perfmodel.specs import Spec
 
 __all__ = [
@@ -327,8 +328,7 @@ def resnet50() -> Model:
     >>> resnet50().parameters, resnet50().flops()
     (25557032, 8178368512)
     """
-    keys = {"model_type": "resnet", "architectures": ["ResNetForImageClassification"], "num_labels": 1000}
-    return Model.from_hf(keys).replace(name="resnet-50")
+    return residual_net(name="resnet-50")
 
 
 def dlrm(**fields: Any) -> Model:

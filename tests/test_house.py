@@ -22,7 +22,7 @@ FLOORS: list[set[str]] = [
     {"formulas", "work", "schedules"},
     {"hardware", "efficiency", "layers", "workload"},
     {"walk", "counting", "model"},
-    {"decoder", "encoder", "native"},
+    {"decoder", "encoder", "native", "residual"},
     {"huggingface", "parallel"},
     {"costs"},
     {"estimation"},

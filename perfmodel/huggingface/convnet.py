@@ -11,12 +11,13 @@ from perfmodel.decoder import Depth, Size
 from perfmodel.huggingface.headed import Labelled
 from perfmodel.huggingface.vision import Side, pair
 from perfmodel.layers.base import Layer
-from perfmodel.layers.batch_norm import Activation, BatchNorm, LayerScale
+from perfmodel.layers.batch_norm import LayerScale
 from perfmodel.layers.convolution import Convolution
 from perfmodel.layers.mlp import Mlp
 from perfmodel.layers.norm import Norm, Residual
-from perfmodel.layers.pooling import GlobalPooling, Pooling, Readout
+from perfmodel.layers.pooling import GlobalPooling, Readout
 from perfmodel.model import Block, Model
+from perfmodel.residual import residual_net
 
 __all__ = ["ConvNext", "ResNet"]
 
@@ -93,55 +94,6 @@ class ResNet(ConvNet):
     downsample_in_bottleneck: bool = False
     """The first convolution of a bottleneck halves the image, not the second."""
 
-    def convolved(
-        self, inputs: int, outputs: int, kernel: int, stride: int = 1, *, acts: bool = True
-    ) -> tuple[Layer, ...]:
-        """A convolution, its batch norm and non-linearity.
-
-        Parameters
-        ----------
-        inputs, outputs : channels [-]
-        kernel, stride : of the convolution [-]
-        acts : a non-linearity follows
-        """
-        return (
-            Convolution(
-                inputs=inputs, outputs=outputs, kernel=(kernel, kernel), stride=(stride,),
-                padding=(kernel // 2,), bias=False,
-            ),
-            BatchNorm(width=outputs),
-            *((Activation(width=outputs, kind=self.hidden_act, in_place=True),) if acts else ()),
-        )  # fmt: skip
-
-    def layer(self, inputs: int, outputs: int, stride: int) -> tuple[Layer, ...]:
-        """One layer with its shortcut.
-
-        Parameters
-        ----------
-        inputs, outputs : channels [-]
-        stride : by which it makes the image smaller [-]
-        """
-        beside: tuple[Layer, ...] = ()
-        if inputs != outputs or stride != 1:
-            beside = (
-                Convolution(
-                    inputs=inputs, outputs=outputs, kernel=(1, 1), stride=(stride,), bias=False, shortcut=True
-                ),
-            )
-        if self.layer_type == "basic":
-            second = self.convolved(outputs, outputs, 3, acts=False)
-            parts = (*self.convolved(inputs, outputs, 3, stride), *second)
-        else:
-            narrow, early = outputs // 4, self.downsample_in_bottleneck
-            parts = (
-                *self.convolved(inputs, narrow, 1, stride if early else 1),
-                *self.convolved(narrow, narrow, 3, 1 if early else stride),
-                *self.convolved(narrow, outputs, 1, acts=False),
-            )
-        norm = tuple(BatchNorm(width=outputs) for _ in beside)
-        joined = (Residual(width=outputs), Activation(width=outputs, kind=self.hidden_act, in_place=True))
-        return (*beside, *parts, *norm, *joined)
-
     def model(self, *, name: str, family: str) -> Model:
         """The model that the keys describe.
 
@@ -150,18 +102,13 @@ class ResNet(ConvNet):
         name : what reports call it
         family : its `model_type`
         """
-        width, blocks = self.embedding_size, []
-        first = (
-            *self.convolved(self.num_channels, width, 7, 2),
-            Pooling(width=width, kernel=3, stride=2, padding=1),
-        )
-        for number, (outputs, depth) in enumerate(zip(self.hidden_sizes, self.depths, strict=True)):
-            stride = 2 if number or self.downsample_in_first_stage else 1
-            blocks.append(Block(layers=self.layer(width, outputs, stride)))
-            if depth > 1:
-                blocks.append(Block(layers=self.layer(outputs, outputs, 1), repeat=depth - 1))
-            width = outputs
-        return self.finish(blocks, first, (), name=name, family=family)
+        return residual_net(
+            name=name, family=family, image=pair(self.image_size), inputs=self.num_channels,
+            embedding=self.embedding_size, widths=self.hidden_sizes, depths=self.depths,
+            bottleneck=self.layer_type == "bottleneck", early_stride=self.downsample_in_bottleneck,
+            first_halves=self.downsample_in_first_stage, activation=self.hidden_act,
+            classes=self.labels if self.head == "ForImageClassification" else 0,
+        )  # fmt: skip
 
     @classmethod
     def contradictions(cls, keys: Mapping[str, Any]) -> Iterator[str]:
