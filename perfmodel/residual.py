@@ -9,9 +9,8 @@ from pydantic import Field, model_validator
 from perfmodel.decoder import Depth, Size
 from perfmodel.errors import Faults
 from perfmodel.layers.base import Layer
-from perfmodel.layers.batch_norm import Activation, BatchNorm
+from perfmodel.layers.batch_norm import BatchNorm
 from perfmodel.layers.convolution import Convolution
-from perfmodel.layers.norm import Residual
 from perfmodel.layers.pooling import GlobalPooling, Pooling, Readout
 from perfmodel.model import Block, Model, register_format
 from perfmodel.specs import Spec
@@ -83,21 +82,20 @@ class ResidualNet(Spec):
     def convolved(
         self, inputs: int, outputs: int, kernel: int, stride: int = 1, *, groups: int = 1, acts: bool = True
     ) -> tuple[Layer, ...]:
-        """A convolution, its batch norm and non-linearity.
+        """A convolution, and its batch norm with the non-linearity.
 
         Parameters
         ----------
         inputs, outputs : channels [-]
         kernel, stride, groups : of the convolution [-]
-        acts : a non-linearity follows
+        acts : it has them; else the norm is that of the whole layer
         """
         return (
             Convolution(
                 inputs=inputs, outputs=outputs, kernel=(kernel, kernel), stride=(stride,),
                 padding=(kernel // 2,), groups=groups, bias=False,
             ),
-            BatchNorm(width=outputs),
-            *((Activation(width=outputs, kind=self.activation, in_place=True),) if acts else ()),
+            *((BatchNorm(width=outputs, activation=self.activation),) if acts else ()),
         )  # fmt: skip
 
     def layer(self, inputs: int, outputs: int, stride: int) -> tuple[Layer, ...]:
@@ -119,8 +117,7 @@ class ResidualNet(Spec):
             *self.convolved(inputs, outputs, 3, stride), *self.convolved(outputs, outputs, 3, acts=False),
         )  # fmt: skip
         norm = tuple(BatchNorm(width=outputs) for _ in beside)
-        joined = (Residual(width=outputs), Activation(width=outputs, kind=self.activation, in_place=True))
-        return (*beside, *parts, *norm, *joined)
+        return (*beside, *parts, *norm, BatchNorm(width=outputs, activation=self.activation, adds=1))
 
     def _bottleneck(self, inputs: int, outputs: int, stride: int) -> tuple[Layer, ...]:
         narrow, early = self._narrow(outputs), self.early_stride

@@ -34,6 +34,9 @@ class Matmul(NamedTuple):
     operand_bytes, result_bytes : bytes moved per element of A and B, and of C [B]
     accumulate : C is read, added to and written back (a weight's gradient)
     quantise_bytes : moved to bring an operand into this format first, in a kernel of its own [B]
+    effort : multiplications done over those counted: below 1 for minimal filtering, above it where operands are padded
+        to the matrix unit [-]
+    kernel : product, or convolution: the same arithmetic, its operand gathered on the way (implicit GEMM)
     """
 
     name: str
@@ -46,6 +49,8 @@ class Matmul(NamedTuple):
     result_bytes: Any = 2
     accumulate: bool = False
     quantise_bytes: Any = 0
+    effort: Any = 1
+    kernel: str = "product"
 
 
 class Attention(NamedTuple):

@@ -7,7 +7,8 @@ from perfmodel.costs import training_costs
 from perfmodel.costs.entering import training_pass
 from perfmodel.costs.parts import parts
 from perfmodel.errors import InputError
-from perfmodel.work import flops, total
+from perfmodel.layers import BatchNorm, Convolution, Pass
+from perfmodel.work import flops, memory_bytes, total
 
 NODE = pm.Cluster.load("dgx-h100", devices=8)
 ONE = pm.Parallel(dp=1)
@@ -186,3 +187,80 @@ def test_steps_of_a_recurrence_wait_for_each_other():
         for length in (64, 128)
     ]
     assert times[1] / times[0] == pytest.approx(2, rel=0.05)
+
+
+def image(side, **formats):
+    p = Pass(sequences=2, queries=side * side, keys=side * side, extent=(side, side))
+    return p._replace(**formats)
+
+
+def test_a_convolution_moves_each_operand_once():
+    """Two images of 56 × 56 with 64 channels, 3 × 3 filters, 16 bits; the filters' gradient is added to in 32 bits."""
+    layer, p = Convolution(inputs=64, outputs=64, kernel=(3, 3), padding=(1,), bias=False), image(56)
+    tensor, filters = 2 * 56 * 56 * 64, 9 * 64 * 64
+    of_input, of_filters = layer.backward(p).parts
+    assert memory_bytes(layer.forward(p)) == pytest.approx(2 * (2 * tensor + filters))
+    assert memory_bytes(of_input) == pytest.approx(2 * (2 * tensor + filters))
+    assert memory_bytes(of_filters) == pytest.approx(2 * 2 * tensor + 2 * 4 * filters)
+    assert flops(layer.forward(p)) == flops(of_input) == flops(of_filters) == 2 * tensor * 9 * 64
+
+
+@pytest.mark.parametrize(
+    ("changes", "dtype", "effort"),
+    [
+        ({}, "bf16", 1),
+        ({}, "fp32", 16 / 36),
+        ({"stride": (2,)}, "fp32", 1),
+        ({"groups": 16}, "fp32", 1),
+        ({"groups": 16}, "bf16", 1),
+        ({"groups": 32}, "bf16", 1),
+        ({"inputs": 96, "outputs": 96, "groups": 8}, "bf16", (16 / 12) ** 2),
+        ({"inputs": 3}, "fp16", 4 / 3),
+        ({"inputs": 3}, "tf32", 4 / 3),
+        ({"outputs": 20}, "fp16", 24 / 20),
+    ],
+)
+def test_what_units_compute_for_a_convolution(changes, dtype, effort):
+    layer = Convolution(**{"inputs": 128, "outputs": 128, "kernel": (3, 3), "padding": (1,)} | changes)
+    work = layer.forward(image(28, dtype=dtype))
+    assert (work.kernel, work.effort) == ("convolution", pytest.approx(effort))
+    assert flops(work) == 2 * work.m * layer.outputs * layer.inputs // layer.groups * 9
+
+
+@pytest.mark.parametrize(
+    ("kernels", "dtype", "fields", "passes"),
+    [
+        ("fused", "bf16", {}, (3, 5)),
+        ("fused", "bf16", {"activation": "relu"}, (3, 5)),
+        ("fused", "bf16", {"activation": "relu", "adds": 1}, (4, 7)),
+        ("eager", "bf16", {"activation": "relu"}, (3 + 2, 3 + 5)),
+        ("eager", "bf16", {"activation": "relu", "adds": 1}, (3 + 3 + 2, 3 + 5 + 3)),
+        ("fused", "fp32", {"activation": "relu", "adds": 1}, (3 + 3 + 2, 3 + 5 + 3)),
+    ],
+)
+def test_passes_of_a_batch_norm(kernels, dtype, fields, passes):
+    layer, p = BatchNorm(width=64, **fields), image(56, kernels=kernels, dtype=dtype)
+    tensor = 2 * 56 * 56 * 64 * 2
+    assert total(layer.forward(p), memory_bytes) == passes[0] * tensor
+    assert total(layer.backward(p), memory_bytes) == passes[1] * tensor
+    assert layer.saved(p) == tensor
+
+
+def test_images_a_second():
+    est = pm.estimate(
+        pm.resnet50(),
+        pm.Training(global_batch=2048, precision="fp16", optimizer="sgd_momentum"),
+        pm.Parallel(micro_batch=256, sharding="none"),
+        NODE,
+    )
+    assert est.samples_per_second == pytest.approx(2048 / est.step_time)
+    assert est.samples_per_second_per_device == pytest.approx(est.samples_per_second / 8)
+    assert "images/s" in str(est)
+    assert est.to_dict()["samples_per_second"] == est.samples_per_second
+    assert est.to_dict()["tokens_per_second"] is None
+
+
+def test_resnext_is_counted_as_published():
+    assert pm.Model.load("resnext-101-32x4d").parameters == 44_177_704
+    assert pm.Model.load("resnext50_32x4d").parameters == 25_028_904
+    assert pm.Model.load("resnet-50").parameters == 25_557_032

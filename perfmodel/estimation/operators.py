@@ -27,7 +27,7 @@ def matmul_seconds(work: Matmul, m: Machine) -> Seconds:
     """
     rate = m.matmul[work.dtype]
     quantise = work.quantise_bytes / rate.bandwidth
-    compute = flops(work) / rate.flops
+    compute = flops(work) * work.effort / rate.flops
     memory = memory_bytes(work) / rate.bandwidth - quantise
     if work.accumulate:
         compute = compute / rate.accumulate

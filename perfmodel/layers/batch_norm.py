@@ -5,32 +5,64 @@ from __future__ import annotations
 from typing import Any
 
 from perfmodel.layers.base import Layer, Pass, Weight, stream
-from perfmodel.work import Work
+from perfmodel.layers.kept import composed
+from perfmodel.work import Serial, Work
 
 __all__ = ["Activation", "BatchNorm", "GroupNorm", "LayerScale"]
 
 
 class BatchNorm(Layer):
-    """A norm of each channel over batch and positions; its running mean and variance are no parameters."""
+    """A norm of each channel over batch and positions, what is added to it, and the non-linearity that follows.
+
+    Fused kernels do all of it at once: cuDNN's, for channels-last images in 16 bits. Plain operators are a kernel each.
+    Its running mean and variance are no parameters. Long tensors stream as a copy does.
+
+    References
+    ----------
+    NVIDIA cuDNN, cudnnBatchNormalizationForwardTrainingEx: CUDNN_BATCHNORM_OPS_BN_ADD_ACTIVATION
+    """
 
     width: int
     """Channels [-]."""
+    activation: str = ""
+    """Name of the non-linearity that follows, in place; "" is none."""
+    adds: int = 0
+    """Tensors of the same size that are added before it: the shortcut [-]."""
 
     def weights(self) -> tuple[Weight, ...]:
         """Scale and shift."""
         return tuple(Weight(name, (self.width,), "norm", None) for name in ("weight", "bias"))
 
     def forward(self, p: Pass) -> Work:
-        """Read for the statistics, read again, write."""
-        return stream("batch norm", p, elements=p.tokens * self.width, passes=3, kind="norm")
+        """Read for the statistics, read again with what is added, write."""
+        parts = {"batch norm": 3, "add": 3 * self.adds, "activation": 2 if self.activation else 0}
+        return self._kernels(p, "batch norm", parts, fused=3 + self.adds)
 
     def backward(self, p: Pass) -> Work:
-        """Input and gradient read twice, a gradient written."""
-        return stream("batch norm backward", p, elements=p.tokens * self.width, passes=5, kind="norm")
+        """Input and gradient read twice, a gradient written.
+
+        The mask of the non-linearity is a bit an element and not counted where it is fused; by itself it reads its
+        result. What was added gets the masked gradient: written where that is fused, and joined where the shortcut
+        began, by the convolution that writes there or by a kernel of its own.
+        """
+        parts = {"activation": 3 if self.activation else 0, "batch norm": 5, "join": 3 * self.adds}
+        return self._kernels(p, "batch norm backward", parts, fused=5 + 2 * self.adds)
+
+    def _kernels(self, p: Pass, name: str, parts: dict[str, int], *, fused: int) -> Work:
+        elements = p.tokens * self.width
+        if not composed(p.kernels) and p.dtype not in ("tf32", "fp32"):
+            return stream(name, p, elements=elements, passes=fused, kind="copy")
+        return Serial(name, tuple(
+            stream(part, p, elements=elements, passes=passes, kind="copy") for part, passes in parts.items() if passes
+        ))  # fmt: skip
 
     def saved(self, p: Pass) -> Any:
-        """The input."""
+        """The input; results of the non-linearity are inputs of what follows."""
         return p.tokens * self.width * p.element_bytes
+
+    def saved_input(self, p: Pass) -> Any:
+        """The input is all it keeps."""
+        return self.saved(p)
 
 
 class GroupNorm(BatchNorm):
@@ -49,11 +81,11 @@ class Activation(Layer):
 
     def forward(self, p: Pass) -> Work:
         """Read, write."""
-        return stream("activation", p, elements=p.tokens * self.width, passes=2, kind="activation")
+        return stream("activation", p, elements=p.tokens * self.width, passes=2, kind="copy")
 
     def backward(self, p: Pass) -> Work:
         """Input and gradient read, a gradient written."""
-        return stream("activation backward", p, elements=p.tokens * self.width, passes=3, kind="activation")
+        return stream("activation backward", p, elements=p.tokens * self.width, passes=3, kind="copy")
 
     def saved(self, p: Pass) -> Any:
         """The input, unless what follows keeps the result anyway."""

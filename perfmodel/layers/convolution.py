@@ -36,7 +36,39 @@ def product(name: str, p: Pass, shape: tuple[Any, Any, Any, Any], moved: Any, re
     m, n, k, groups = shape
     operand_bytes = p.operand_bytes * moved / (groups * k * (m + n))
     result_bytes = p.element_bytes * result / (groups * m * n)
-    return Matmul(name, m, n, k, groups, p.dtype, operand_bytes, result_bytes)
+    return Matmul(name, m, n, k, groups, p.dtype, operand_bytes, result_bytes, kernel="convolution")
+
+
+PLAIN = ("fp32", "fp64")
+"""Number formats that the matrix units of GPUs don't take."""
+
+
+def padded_channels(channels: int, dtype: str) -> int:
+    """Channels that a matrix unit sees: pieces of 16 bytes, or four channels where an image has no more.
+
+    Parameters
+    ----------
+    channels : of one group [-]
+    dtype : number format of the product
+
+    Returns
+    -------
+    channels, padding included [-]
+
+    References
+    ----------
+    NVIDIA, Convolutional Layers User's Guide, section Channels In And Out: divisible by 8 for FP16, by 4 for TF32; 3
+    channels of a first layer are padded to 4
+
+    Examples
+    --------
+    >>> [padded_channels(n, "fp16") for n in (3, 12, 64)], padded_channels(3, "fp32")
+    ([4, 16, 64], 3)
+    """
+    if dtype in PLAIN:
+        return channels
+    piece = 4 if channels <= 4 or dtype == "tf32" else 8
+    return -(-channels // piece) * piece
 
 
 class Convolution(Layer):
@@ -116,28 +148,43 @@ class Convolution(Layer):
     def _widths(self) -> tuple[int, int]:
         return self.inputs // self.groups * self.taps, self.outputs // self.groups
 
+    def _effort(self, p: Pass) -> Any:
+        """Multiplications done over those counted: padding, or minimal filtering on units that only multiply-add.
+
+        F(2 × 2, 3 × 3) makes four results of 16 multiplications instead of 36.
+
+        References
+        ----------
+        Lavin, Gray (2016), Fast Algorithms for Convolutional Neural Networks, arXiv:1509.09308; cuDNN takes it for
+        filters of 3 × 3 without strides and groups
+        """
+        once = all(size == 1 for size in (*self.stride, *self.dilation, self.groups))
+        if p.dtype == "fp32":
+            return 16 / 36 if self.kernel == (3, 3) and once else 1
+        sizes = (self.inputs // self.groups, self.outputs // self.groups)
+        return math.prod(padded_channels(size, p.dtype) / size for size in sizes)
+
+    def _product(self, name: str, p: Pass, shape: tuple[Any, Any, Any], moved: Any, result: Any) -> Matmul:
+        return product(name, p, (*shape, self.groups), moved, result)._replace(effort=self._effort(p))
+
     def forward(self, p: Pass) -> Work:
         """One product a group: positions × channels that leave × taps."""
         rows, entering, filters, leaving = self._elements(p)
         taps, outputs = self._widths()
-        return product("convolution", p, (rows, outputs, taps, self.groups), entering + filters, leaving)
+        return self._product("convolution", p, (rows, outputs, taps), entering + filters, leaving)
 
     def backward(self, p: Pass) -> Work:
         """Gradients of the input and of the filters."""
         rows, entering, filters, leaving = self._elements(p)
         taps, outputs = self._widths()
-        of_input = product(
-            "convolution dgrad", p, (rows, taps, outputs, self.groups), leaving + filters, entering
-        )
+        of_input = self._product("convolution dgrad", p, (rows, taps, outputs), leaving + filters, entering)
         return Serial("convolution backward", (of_input, self.backward_to_data(p)))
 
     def backward_to_data(self, p: Pass) -> Work:
         """The gradient of the filters, accumulated in place."""
         rows, entering, filters, leaving = self._elements(p)
         taps, outputs = self._widths()
-        of_filters = product(
-            "convolution wgrad", p, (taps, outputs, rows, self.groups), entering + leaving, filters
-        )
+        of_filters = self._product("convolution wgrad", p, (taps, outputs, rows), entering + leaving, filters)
         each = p.gradient_bytes * filters / (taps * outputs * self.groups)
         return of_filters._replace(result_bytes=each, accumulate=True)
 

@@ -87,7 +87,8 @@ def _sample(est: TrainingEstimate) -> str:
 
 def _throughput(est: TrainingEstimate) -> str:
     """Tokens and samples a second, as far as the model has them."""
-    rates = [("samples", est.samples_per_second, est.samples_per_second_per_device)]
+    what = "images" if est.model.input == "image" else "samples"
+    rates = [(what, est.samples_per_second, est.samples_per_second_per_device)]
     if est.costs.tokens is not None:
         rates = [("tokens", est.tokens_per_second, est.tokens_per_second_per_device)]
     return ", ".join(f"{all_:,.0f} {what}/s, {one:,.0f} per device" for what, all_, one in rates)

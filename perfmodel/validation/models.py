@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import re
+from collections.abc import Callable, Mapping
 from typing import Any
 
 from perfmodel.decoder import decoder
 from perfmodel.encoder import encoder
 from perfmodel.errors import UnsupportedError
 from perfmodel.model import Model
+from perfmodel.residual import residual_net
 
 __all__ = ["FAMILIES", "row_model"]
 
@@ -52,8 +54,8 @@ def row_model(row: Row) -> Model:
     given = row["model"]
     if given.get("experts"):
         raise UnsupportedError("mixture of experts is not built yet")
-    if given["family"] == "bert":
-        return _encoder(row)
+    if given["family"] in OTHERS:
+        return OTHERS[given["family"]](row)
     if given["family"] not in FAMILIES:
         raise UnsupportedError(f"model family {given['family']} is not built yet")
     variant = dict(FAMILIES[given["family"]])
@@ -89,6 +91,47 @@ def _encoder(row: Row) -> Model:
         segments=2,
         pooler=True,
     )
+
+
+def _images(row: Row) -> Model:
+    """ResNet v1.5 or ResNeXt: depth and groups stand in the name."""
+    given = row["model"]
+    name, image = str(given["name"]), given.get("image_size") or 224
+    told = re.search(r"(\d+)(?:-(\d+)x(\d+)d)?", name)
+    depth, groups, width = told.groups() if told else ("", None, None)
+    if depth not in STAGES:
+        raise UnsupportedError(
+            f"{name} is not built yet; built: ResNet and ResNeXt of {', '.join(STAGES)} layers"
+        )
+    grouped = {"groups": int(groups), "group_width": int(width)} if groups and width else {}
+    return residual_net(name=name, family=given["family"], image=image, depths=STAGES[depth], **grouped)
+
+
+def _translator(row: Row) -> Model:
+    """BART: its two halves see as many tokens."""
+    given, length = row["model"], int(row["sequence_length"])
+    sizes = {
+        f"{half}_{key}": given[field] for half in ("encoder", "decoder") for key, field in BART_HALF.items()
+    }
+    return Model.from_hf(
+        {
+            "model_type": "bart", "architectures": ["BartForConditionalGeneration"], "vocab_size": given["vocab"],
+            "d_model": given["hidden"], "encoder_layers": given["encoder_layers"],
+            "decoder_layers": given["decoder_layers"], "max_position_embeddings": max(1024, length), **sizes,
+        }
+    ).replace(name=given["name"])  # fmt: skip
+
+
+STAGES = {"50": (3, 4, 6, 3), "101": (3, 4, 23, 3), "152": (3, 8, 36, 3)}
+"""Layers of each stage by depth: He et al. (2016), arXiv:1512.03385, table 1."""
+
+BART_HALF = {"attention_heads": "heads", "ffn_dim": "ffn"}
+"""Sizes that both halves of a BART have, by the field of a row."""
+
+OTHERS: dict[str, Callable[[Row], Model]] = {
+    "bert": _encoder, "bart": _translator, "resnet50": _images, "resnext": _images
+}  # fmt: skip
+"""Models that are no decoders, by the family a row names."""
 
 
 def _padded(vocabulary: int, multiple: int = 128) -> int:

@@ -66,7 +66,7 @@ def _work(row: Row) -> Training:
     stack = row_software(row)
     return Training(
         global_batch=int(row["global_batch"]),
-        sequence_length=int(row["sequence_length"]),
+        **_samples(row),
         precision=row["precision"],
         **_recompute(row),
         gradient_dtype=stack.gradient_dtype,
@@ -74,6 +74,14 @@ def _work(row: Row) -> Training:
         attention=row.get("attention") or "flash",
         dropout=row.get("attention") == "unfused",
     )
+
+
+def _samples(row: Row) -> dict[str, Any]:
+    """What the samples are; nets of images are trained by SGD with momentum, or by LARS, which keeps as much."""
+    if row.get("sequence_length") is not None:
+        return {"sequence_length": int(row["sequence_length"])}
+    unfused = str(row.get("software")).startswith("PyTorch")
+    return {"optimizer": "sgd_momentum", "kernels": "eager" if unfused else "fused"}
 
 
 def _recompute(row: Row) -> dict[str, Any]:
@@ -159,10 +167,13 @@ def stated_bandwidth(network: str, devices_per_node: int) -> float | None:
     --------
     >>> stated_bandwidth("NVLink3 intra-node; 4x100 Gb/s Omni-Path per node", 8)
     6250000000.0
+    >>> stated_bandwidth("BF3 200Gbps for NS and 2xBF3 400Gbps for EW", 4)
+    25000000000.0
     >>> stated_bandwidth("NVLink4 single node", 8) is None
     True
     """
     several = re.search(r"(\d+)\s*x\s*(\d+)\s*G(?:b/s)?\b[^;]*per node", network)
+    several = several or re.search(r"(\d+)x\w+ (\d+)Gbps for EW", network)  # east-west: between the devices
     if several:
         return int(several[1]) * int(several[2]) * 1e9 / 8 / devices_per_node
     one = re.search(r"(\d+)\s*Gb/s per node", network)
