@@ -19,6 +19,7 @@ from perfmodel.calibration import calibrated
 from perfmodel.errors import InputError, PerfModelError, unknown
 from perfmodel.hardware import links
 from perfmodel.report.description import CONTEXT, described, model_table
+from perfmodel.schedules import schedules
 from perfmodel.specs import Spec, field_docs, schemas, write_schemas
 from perfmodel.units import Dimension
 from perfmodel.units import show as shown
@@ -107,10 +108,15 @@ def estimate(  # noqa: PLR0917  # one parameter an option
     tp: Annotated[int, typer.Option(help="Tensor-parallel degree.")] = 1,
     pp: Annotated[int, typer.Option(help="Pipeline-parallel degree.")] = 1,
     vpp: Annotated[int, typer.Option(help="Model chunks a stage holds.")] = 1,
+    schedule: Annotated[str, typer.Option(help="auto, " + ", ".join(schedules()) + ".")] = "auto",
     cp: Annotated[int, typer.Option(help="Context-parallel degree.")] = 1,
     dp: Annotated[int | None, typer.Option(help="Data-parallel degree; follows from the devices.")] = None,
     micro_batch: Annotated[int, typer.Option(help="Sequences of one pass on one device.")] = 1,
-    sharding: Annotated[str, typer.Option(help="none, zero1, zero2 or zero3.")] = "zero1",
+    sharding: Annotated[str, typer.Option(help="none, zero1, zero2, zero3 or hsdp.")] = "zero1",
+    shards: Annotated[
+        int | None, typer.Option(help="Ranks that split one copy of the states (hsdp).")
+    ] = None,
+    reshard: Annotated[bool, typer.Option(help="Drop gathered weights after forward (zero3, hsdp).")] = True,
     sequence_parallel: Annotated[bool, typer.Option(help="Split norms over the tensor ranks.")] = False,
     overlap: Annotated[str, typer.Option(help="Axes whose messages run beside compute.")] = "dp,pp,cp",
     efficiency: Annotated[str | None, typer.Option(help="Name or path of an efficiency set.")] = None,
@@ -138,10 +144,13 @@ def estimate(  # noqa: PLR0917  # one parameter an option
         tp=tp,
         pp=pp,
         vpp=vpp,
+        schedule=schedule,
         cp=cp,
         dp=dp,
         micro_batch=micro_batch,
         sharding=sharding,
+        shards=shards,
+        reshard=reshard,
         sequence_parallel=sequence_parallel,
         overlap=hidden,
     )

@@ -14,11 +14,11 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 from typing import Any, NamedTuple
 
-from perfmodel.ops import Number
+from perfmodel.ops import Number, maximum, where
 
 __all__ = [
-    "Attention", "Collective", "Leaf", "Matmul", "Overlap", "Pipeline", "Repeat", "Serial", "Stream", "Work",
-    "flops", "kernels", "leaves", "memory_bytes", "total",
+    "Attention", "Collective", "Leaf", "Matmul", "Overlap", "Pipeline", "Repeat", "Serial", "Stage", "Stages",
+    "Stream", "Work", "flops", "kernels", "leaves", "memory_bytes", "total",
 ]  # fmt: skip
 
 
@@ -147,24 +147,84 @@ class Overlap(NamedTuple):
     name : what is hidden
     work : what runs concurrently
     behind : the work it hides behind; counted where it stands in the tree, not here
+    taken : other messages that hide behind the same and come first; counted where they stand, not here
     """
 
     name: str
     work: Work
     behind: Work
+    taken: Work | None = None
+
+
+class Stage(NamedTuple):
+    """What one pipeline stage holds.
+
+    Parameters
+    ----------
+    name : first, middle or last
+    share : of the layers [-]
+    opens, closes : 1 where it holds what stands before the layers, and after them, else 0 [-]
+    index : counted from 0 [-]
+    """
+
+    name: Any
+    share: Any
+    opens: Any
+    closes: Any
+    index: Any
+
+    def of(self, entry: Any, body: Any, leave: Any) -> Any:
+        """What it holds of something that is counted before, in and after the layers."""
+        return self.opens * entry + self.share * body + self.closes * leave
+
+
+class Stages(NamedTuple):
+    """The stages of a pipeline: all between the first and the last are alike.
+
+    Parameters
+    ----------
+    first, middle, last : what each holds; of one stage all three are the whole, of two the middle is the first
+    """
+
+    first: Stage
+    middle: Stage
+    last: Stage
+
+    def fullest(self, entry: Any, body: Any, leave: Any) -> Stage:
+        """The stage that has most of something; of those that tie, the first.
+
+        Parameters
+        ----------
+        entry, body, leave : what is counted before the layers, in all of them, after them
+
+        Examples
+        --------
+        >>> ends = Stage("first", 0.25, 1, 0, 0), Stage("middle", 0.25, 0, 0, 1), Stage("last", 0.25, 0, 1, 3)
+        >>> Stages(*ends).fullest(1, 12, 2).name
+        'last'
+        """
+        worst, most = self.first, self.first.of(entry, body, leave)
+        for stage in (self.last, self.middle):
+            amount = stage.of(entry, body, leave)
+            more = amount > most
+            worst = Stage(*(where(more, new, old) for new, old in zip(stage, worst, strict=True)))
+            most = maximum(amount, most)
+        return worst
 
 
 class Pipeline(NamedTuple):
-    """Micro-batches through the stages of a pipeline (1F1B; interleaved where `chunks` > 1).
+    """Micro-batches through the stages of a pipeline.
 
     Parameters
     ----------
     name : which pipeline
-    entry, body, exit : forward and backward of one micro-batch: before the layers, all layers, after the layers
-    send : handing one micro-batch to the neighbour and back
+    entry, body, exit : one micro-batch, each forward and then backward: before the layers, all layers, after the layers
+    send : what a stage hands to its neighbours for one micro-batch: activations on, gradients back, once a chunk
     stages, chunks : pipeline degree, model chunks a stage holds [-]
     micro_batches : passes of one step [-]
-    first, middle, last : share of the body that the first, a middle and the last stage hold [-]
+    held : what each stage holds
+    schedule : name of the order in which micro-batches pass
+    hides : share of the sends that may run beside compute [-]
     """
 
     name: str
@@ -175,9 +235,9 @@ class Pipeline(NamedTuple):
     stages: Any
     chunks: Any
     micro_batches: Any
-    first: Any
-    middle: Any
-    last: Any
+    held: Stages
+    schedule: str = "1f1b"
+    hides: Any = 0.0
 
 
 Leaf = Matmul | Attention | Stream | Collective

@@ -16,6 +16,8 @@ from perfmodel.work import (
     Pipeline,
     Repeat,
     Serial,
+    Stage,
+    Stages,
     Stream,
     flops,
     kernels,
@@ -48,7 +50,8 @@ def pipeline(**changes):
     fields = {
         "name": "pipeline", "entry": Stream("entry", 1000), "body": Repeat("layers", 12, UP),
         "exit": Matmul("head", 1, 1, 1000), "send": Repeat("sends", 2, Collective("send", "send", 7, "pp")),
-        "stages": 4, "chunks": 1, "micro_batches": 8, "first": 0.25, "middle": 0.25, "last": 0.25,
+        "stages": 4, "chunks": 1, "micro_batches": 8,
+        "held": Stages(*(Stage(name, 0.25, 1, 1, 0) for name in ("first", "middle", "last"))),
     }  # fmt: skip
     return Pipeline(**(fields | changes))
 

@@ -8,15 +8,15 @@ from perfmodel.costs.base import StageMemory
 from perfmodel.costs.parameters import Held, held, summed
 from perfmodel.costs.parts import Part, parts
 from perfmodel.costs.recompute import recomputed, recomputed_share
-from perfmodel.costs.stages import shares
+from perfmodel.costs.stages import alive, deal
 from perfmodel.costs.states import optimizer_bytes
 from perfmodel.formulas.memory import sharded
-from perfmodel.formulas.pipeline import live_micro_batches
 from perfmodel.layers import Layer, Pass
 from perfmodel.layers.embedding import Head
 from perfmodel.model import Model
-from perfmodel.ops import maximum, where
+from perfmodel.ops import maximum
 from perfmodel.parallel import Parallel, groups
+from perfmodel.work import Stage
 from perfmodel.workload import Training
 
 __all__ = ["block_activations", "stage_memories"]
@@ -126,28 +126,13 @@ def stage_memories(model: Model, work: Training, layout: Parallel, p: Pass) -> t
     -------
     three entries; with one stage each of them is the whole model
     """
-    parts, share = _held(model, work, layout, p), shares(model.depth, layout.pp, layout.vpp)
-    alone = where(layout.pp <= 1, 1.0, 0.0)
-    middle = where(layout.pp > 2, 1.0, 0.0)
-    return (
-        _stage("first", parts, work, layout, share=share.first, index=0, opens=1.0, closes=alone),
-        _stage("middle", parts, work, layout, share=share.middle, index=middle, opens=alone, closes=alone),
-        _stage("last", parts, work, layout, share=share.last, index=layout.pp - 1, opens=alone, closes=1.0),
-    )
+    parts = _held(model, work, layout, p)
+    return tuple(_stage(parts, work, layout, stage) for stage in deal(model.depth, layout))
 
 
-def _stage(
-    name: str,
-    parts: _Held,
-    work: Training,
-    layout: Parallel,
-    *,
-    share: Any,
-    index: Any,
-    opens: Any,
-    closes: Any,
-) -> StageMemory:
-    """One stage: its share of the layers, and the ends of the model where `opens` and `closes` are 1."""
+def _stage(parts: _Held, work: Training, layout: Parallel, stage: Stage) -> StageMemory:
+    """One stage: its share of the layers, and the ends of the model that it holds."""
+    _, share, opens, closes, index = stage
     formats, again = work.formats, maximum(closes - opens, 0.0)
     times = (share, opens, closes, again)
     sizes = zip(times, (parts.body, parts.entry, parts.exit, parts.head_copy), strict=True)
@@ -155,12 +140,7 @@ def _stage(
         times, (parts.states_body, parts.states_entry, parts.states_exit, parts.states_head), strict=True
     )
     parameters, states, alike = summed(sizes), summed(kept), groups(layout)
-    live = live_micro_batches(
-        stage=index,
-        stages=layout.pp,
-        chunks=layout.vpp,
-        micro_batches=layout.micro_batches(work.global_batch),
-    )
+    live = alive(layout, layout.micro_batches(work.global_batch), index)
 
     def split(amounts: Held, each: Any, what: str) -> Any:
         whole: Any = 0
@@ -171,7 +151,7 @@ def _stage(
 
     everything = sum(parameters.values())
     return StageMemory(
-        name,
+        stage.name,
         weights=split(parameters, formats.held_bytes, "weights"),
         gradients=split(
             parameters, formats.gradient_bytes, "gradients" if layout.reduces_every_pass else "nothing"

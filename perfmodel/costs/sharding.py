@@ -11,12 +11,7 @@ from perfmodel.parallel import Parallel, groups
 from perfmodel.work import Collective, Overlap, Repeat, Serial, Work
 from perfmodel.workload import Precision
 
-__all__ = ["beside", "joined", "reduction", "with_sharding"]
-
-
-def beside(layout: Parallel, name: str, messages: Work, behind: Work, axis: str = "dp") -> Work:
-    """Messages that run beside other work, where the layout lets those of the axis."""
-    return Overlap(name, messages, behind) if axis in layout.overlap else messages
+__all__ = ["joined", "reduction", "with_sharding"]
 
 
 def reduction(name: str, parameters: Any, layout: Parallel, formats: Precision, alike: str = "data") -> Work:
@@ -108,7 +103,9 @@ def with_sharding(
     behind = () if not backward else inside
 
     def layer(hidden: tuple[Work, ...], exposed: tuple[Work, ...]) -> Work:
-        messages = (beside(layout, "data messages", Serial("data", hidden), work),) if hidden else ()
+        messages: tuple[Work, ...] = hidden
+        if hidden and "dp" in layout.overlap:
+            messages = (Overlap("data messages", Serial("data", hidden), work),)
         return Serial(f"{work.name} sharded", (work, *messages, *exposed))
 
     return Serial(
@@ -121,7 +118,7 @@ def with_sharding(
 
 
 def joined(
-    parameters: Held, layout: Parallel, formats: Precision, *, forward: Work, backward: Work
+    parameters: Held, layout: Parallel, formats: Precision, *, forward: Work, backward: Work, taken: Work
 ) -> tuple[Work, ...]:
     """Once a step: gradients joined over the data-parallel ranks, and updated weights handed back.
 
@@ -132,6 +129,7 @@ def joined(
     parameters : of the fullest stage on one rank, by the ranks that hold the same [-]
     layout, formats : who shares what, in which format
     forward, backward : what a stage does while others of its layers have their turn
+    taken : messages that hide behind either, and come first
 
     Returns
     -------
@@ -152,13 +150,13 @@ def joined(
             )
             for alike, count in counts.items()
         ]
-        found = (_in_buckets("dp gradients", reduced, layout, backward),)
+        found = (_in_buckets("dp gradients", reduced, layout, backward, taken),)
     if layout.sharded and "weights" not in layout.sharded:
         gathered = [
             (count, _gathered(parameters[alike] / count, layout, formats, alike))
             for alike, count in counts.items()
         ]
-        found = (*found, _in_buckets("dp weights", gathered, layout, forward))
+        found = (*found, _in_buckets("dp weights", gathered, layout, forward, taken))
     return found
 
 
@@ -171,8 +169,14 @@ def _gathered(size: Any, layout: Parallel, formats: Precision, alike: str) -> Co
     return Collective(name, "all_gather", payload, layout.state_axis(alike))
 
 
-def _in_buckets(name: str, buckets: Sequence[tuple[Any, Work]], layout: Parallel, behind: Work) -> Work:
+def _in_buckets(
+    name: str, buckets: Sequence[tuple[Any, Work]], layout: Parallel, behind: Work, taken: Work
+) -> Work:
     """So many equal buckets of each kind; the last of each stands alone, the others hide behind the same work."""
     alone = tuple(bucket for _, bucket in buckets)
-    others = tuple(Repeat("other buckets", count - 1, bucket) for count, bucket in buckets)
-    return Serial(name, (*alone, beside(layout, name, Serial("other buckets", others), behind)))
+    others: Work = Serial(
+        "other buckets", tuple(Repeat("other buckets", count - 1, bucket) for count, bucket in buckets)
+    )
+    if "dp" in layout.overlap:
+        others = Overlap(name, others, behind, taken)
+    return Serial(name, (*alone, others))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import cached_property
 from typing import Any
 
 from perfmodel.costs.base import Costs
@@ -11,8 +12,8 @@ from perfmodel.costs.memory import stage_memories
 from perfmodel.costs.parameters import Held, summed
 from perfmodel.costs.parts import Part, parts, training_flops
 from perfmodel.costs.recompute import check_names, recomputed, recomputed_share
-from perfmodel.costs.sharding import beside, joined, with_sharding
-from perfmodel.costs.stages import Shares, fullest, shares
+from perfmodel.costs.sharding import joined, with_sharding
+from perfmodel.costs.stages import deal
 from perfmodel.costs.update import update
 from perfmodel.layers import Pass
 from perfmodel.model import Model
@@ -94,8 +95,9 @@ class _Step:
     def __init__(self, model: Model, work: Training, layout: Parallel, p: Pass) -> None:
         self.model, self.work, self.layout, self.pass_ = model, work, layout, p
         self.formats = work.formats
-        self.share: Shares = shares(model.depth, layout.pp, layout.vpp)
         self.parts = parts(model, p)
+        self.stages = deal(model.depth, layout)
+        self.passes = layout.micro_batches(work.global_batch)
         self.edges = minimum(layout.pp * layout.vpp / sum(block.repeat for block in self.parts.blocks), 1)
         blocks = [self._block(block) for block in self.parts.blocks]
         self.forward = Serial("forward", tuple(forward for forward, _ in blocks))
@@ -133,15 +135,17 @@ class _Step:
             entry=self._end("entry", self.parts.entry, edges=1),
             body=body,
             exit=self._end("exit", self.parts.exit, edges=0),
-            send=self._send(body),
+            send=self._send(),
             stages=layout.pp,
             chunks=layout.vpp,
-            micro_batches=layout.micro_batches(self.work.global_batch),
-            **self.share._asdict(),
+            micro_batches=self.passes,
+            held=self.stages,
+            schedule=layout.pipeline_schedule,
+            hides=self._hides,
         )
 
-    def _send(self, body: Work) -> Work:
-        """Activations to the next stage and gradients back, once a chunk; hidden where the pipeline interleaves.
+    def _send(self) -> Work:
+        """Activations to the next stage and gradients back, once a chunk.
 
         Each tensor rank sends its share, and the receivers gather it again where the tensor is not sharded anyway
         (Narayanan et al. 2021, arXiv:2104.04473, section 4.1).
@@ -153,28 +157,62 @@ class _Step:
             Serial(f"send {what}", (Collective(f"send {what}", "send", whole / p.tp, "pp"), *gather))
             for what in ("activations", "gradients")
         )
-        sends = Repeat("pp sends", layout.vpp * minimum(layout.pp - 1, 1), Serial("pp sends", both))
-        interleaved = where(layout.vpp > 1, 1.0, 0.0)
-        return beside(
-            layout, "pp sends", sends, Repeat("layers", interleaved * self.share.middle, body), "pp"
-        )
+        return Repeat("pp sends", layout.vpp * minimum(layout.pp - 1, 1), Serial("pp sends", both))
 
-    def _fullest(self, entry: Held, body: Held, leave: Held) -> Held:
-        """The most that any stage has of what each group holds alike; not always the same stage."""
-        return {
-            group: fullest(
-                entry.get(group, 0), body.get(group, 0), leave.get(group, 0), self.share, self.layout.pp
-            )
-            for group in summed((1, part) for part in (entry, body, leave))
-        }
+    @cached_property
+    def _hides(self) -> Any:
+        """Whether sends may run beside compute: plain 1F1B has nothing else to do while it waits for its neighbours."""
+        if "pp" not in self.layout.overlap:
+            return 0.0
+        return where(self.layout.vpp > 1, 1.0, 0.0) if self.layout.pipeline_schedule == "1f1b" else 1.0
 
     def after(self) -> tuple[Work, ...]:
         """What follows once a step: gradients joined, weights updated."""
-        p, share = self.pass_, self.share.middle
-        entry, leave = self.parts.entry.parameters(), self.parts.exit.parameters()
-        parameters = self._fullest(entry, self.parts.body_parameters(), leave)
-        forward, backward = Repeat("forward", share, self.forward), Repeat("backward", share, self.backward)
         return (
-            *joined(parameters, self.layout, self.formats, forward=forward, backward=backward),
-            *update(self.model, self.work, self.layout, p, parameters),
+            *self._joined(),
+            *self._tied(),
+            *update(self.model, self.work, self.layout, self.pass_, self._held),
         )
+
+    @cached_property
+    def _held(self) -> Held:
+        """Parameters that each group holds alike, of the stage with most of them; not always the same stage [-]."""
+        amounts = (self.parts.entry.parameters(), self.parts.body_parameters(), self.parts.exit.parameters())
+        found: Held = {}
+        for group in summed((1, part) for part in amounts):
+            sizes = [part.get(group, 0) for part in amounts]
+            found[group] = self.stages.fullest(*sizes).of(*sizes)
+        return found
+
+    def _joined(self) -> tuple[Work, ...]:
+        """Gradients joined and weights handed back, beside the last micro-batch's backward and the first's forward.
+
+        With several chunks, those of one chunk travel while the others have their round of micro-batches (Megatron-LM's
+        grad_sync_func and param_sync_func); gradients and activations that are sent then come first.
+        """
+        layout, share = self.layout, self.stages.middle.share
+        rounds = (1 + layout.pp * (layout.vpp - 1)) / layout.vpp
+        sends = Repeat("sends", rounds * self._hides / 2, self._send())
+        return joined(
+            self._held,
+            layout,
+            self.work.formats,
+            forward=Repeat("forward", rounds * share, self.forward),
+            backward=Repeat("backward", rounds * share, self.backward),
+            taken=sends,
+        )
+
+    def _tied(self) -> tuple[Work, ...]:
+        """The gradient of a tied table, joined between the first and the last stage, which both hold it.
+
+        References
+        ----------
+        Shoeybi et al. (2019), Megatron-LM, arXiv:1909.08053; Narayanan et al. (2021), arXiv:2104.04473
+        """
+        head, layout = self.model.head, self.layout
+        if head is None or not head.tied or layout.folded:
+            return ()
+        table = head.replace(tied=False, bias=False).local_parameters(self.pass_.tp)
+        size = table * self.work.formats.gradient_bytes
+        held = layout.state_ranks if "gradients" in layout.sharded else 1
+        return (Collective("tied embedding gradients", "all_reduce", size / held, "ends"),)

@@ -5,15 +5,15 @@ from __future__ import annotations
 from perfmodel.efficiency import Efficiency
 from perfmodel.efficiency.software import known
 from perfmodel.errors import InputError
-from perfmodel.estimation.result import Limiter, Memory, TrainingEstimate
-from perfmodel.estimation.timing import Timed
+from perfmodel.estimation.result import Limiter, Memory, Overlapped, TrainingEstimate
+from perfmodel.estimation.timed import Timed
 from perfmodel.estimation.training import estimate_training
 from perfmodel.hardware import Cluster
 from perfmodel.model import Model
 from perfmodel.parallel import Parallel
 from perfmodel.workload import Training
 
-__all__ = ["Limiter", "Memory", "Timed", "TrainingEstimate", "estimate"]
+__all__ = ["Limiter", "Memory", "Overlapped", "Timed", "TrainingEstimate", "estimate"]
 
 
 def estimate(

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 from perfmodel.costs import Costs, full_attention_flops
 from perfmodel.efficiency import Efficiency
 from perfmodel.errors import InputError, UnsupportedError
-from perfmodel.estimation.timing import Timed
+from perfmodel.estimation.timed import Timed, by_kind
 from perfmodel.formulas.training import model_flops_utilisation
 from perfmodel.hardware import Cluster
 from perfmodel.model import Model
@@ -21,7 +21,10 @@ from perfmodel.workload import Training
 if TYPE_CHECKING:
     import pandas
 
-__all__ = ["VIEWS", "Limiter", "Memory", "TrainingEstimate", "view"]
+__all__ = ["VIEWS", "Limiter", "Memory", "Overlapped", "TrainingEstimate", "view"]
+
+MESSAGES = ("tp", "cp", "ep", "dp", "pp")
+"""Parallel axes, as the terms of their messages are named."""
 
 VIEWS: dict[str, Callable[..., Any]] = {}
 """How an estimate is shown, by name; filled by the floor above (`report`), so that nothing here looks upward."""
@@ -74,6 +77,19 @@ class Memory(NamedTuple):
         """Every kind with its bytes [B]."""
         kinds = ("weights", "gradients", "optimizer", "activations", "buffers", "overhead")
         return {kind: getattr(self, kind) for kind in kinds}
+
+
+class Overlapped(NamedTuple):
+    """Communication of one parallel axis in a step.
+
+    Parameters
+    ----------
+    hidden : runs beside compute [s]
+    exposed : the step waits for it [s]
+    """
+
+    hidden: Any
+    exposed: Any
 
 
 class Limiter(NamedTuple):
@@ -231,9 +247,15 @@ class TrainingEstimate:
     @cached_property
     def terms(self) -> dict[str, Any]:
         """Seconds of the step by kind of work; they add up to the step time [s]."""
-        found: dict[str, Any] = {}
-        _collect(self.tree, 1.0, found)
-        return found
+        return by_kind(self.tree)
+
+    @property
+    def overlap(self) -> dict[str, Overlapped]:
+        """Communication of each parallel axis: what runs beside compute, and what the step waits for [s]."""
+        axes = [axis for axis in MESSAGES if axis in self.terms or axis in self.tree.covered]
+        return {
+            axis: Overlapped(self.tree.covered.get(axis, 0.0), self.terms.get(axis, 0.0)) for axis in axes
+        }
 
     @property
     def limiter(self) -> Limiter:
@@ -259,11 +281,3 @@ class TrainingEstimate:
 
     def _repr_html_(self) -> str:
         return str(VIEWS["html"](self))
-
-
-def _collect(node: Timed, factor: Any, found: dict[str, Any]) -> None:
-    if node.kind:
-        found[node.kind] = found.get(node.kind, 0.0) + factor * node.seconds
-        return
-    for part in node.parts:
-        _collect(part, factor * node.times, found)

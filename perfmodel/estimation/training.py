@@ -8,7 +8,8 @@ from perfmodel.costs import Costs, StageMemory, training_costs
 from perfmodel.efficiency import Efficiency
 from perfmodel.estimation.machine import Machine, machine
 from perfmodel.estimation.result import Memory, TrainingEstimate
-from perfmodel.estimation.timing import Clock, Timed
+from perfmodel.estimation.timed import Timed, series
+from perfmodel.estimation.timing import Clock
 from perfmodel.hardware import Cluster
 from perfmodel.model import Model
 from perfmodel.ops import log2, maximum, where
@@ -62,9 +63,7 @@ def step(costs: Costs, rates: Machine) -> Timed:
     the timed tree of the whole step
     """
     device = Clock(rates, costs.groups).time(costs.tree)
-    parts = (*device.parts, *_host(costs, rates, device.seconds))
-    seconds, resources = _added(parts)
-    return Timed(device.name, "", seconds, resources, device.hidden, 1, parts)
+    return series(device.name, (*device.parts, *_host(costs, rates, device.seconds)))
 
 
 def _host(costs: Costs, rates: Machine, busy: Any) -> tuple[Timed, ...]:
@@ -73,20 +72,10 @@ def _host(costs: Costs, rates: Machine, busy: Any) -> tuple[Timed, ...]:
     waiting = maximum(launches(costs, rates) * host.launch - busy, 0.0)
     lost = host.straggling * log2(maximum(rates.nodes, 1.0)) * (busy + waiting)
     return (
-        Timed("host launches", "host", waiting, {"host_launch": waiting}, 0.0),
-        Timed("host, once a step", "host", host.step, {"host_launch": host.step}, 0.0),
-        Timed("waiting for the slowest", "stragglers", lost, {"stragglers": lost}, 0.0),
+        Timed("host launches", "host", waiting, {"host_launch": waiting}, {}),
+        Timed("host, once a step", "host", host.step, {"host_launch": host.step}, {}),
+        Timed("waiting for the slowest", "stragglers", lost, {"stragglers": lost}, {}),
     )
-
-
-def _added(parts: tuple[Timed, ...]) -> tuple[Any, dict[str, Any]]:
-    seconds: Any = 0.0
-    resources: dict[str, Any] = {}
-    for part in parts:
-        seconds = seconds + part.seconds
-        for name, value in part.resources.items():
-            resources[name] = resources.get(name, 0.0) + value
-    return seconds, resources
 
 
 def launches(costs: Costs, rates: Machine) -> Any:

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any, Literal, Self
 
-from pydantic import Field, model_validator
+from pydantic import Field, field_validator, model_validator
 
 from perfmodel.errors import Faults, InputError
 from perfmodel.ops import where
 from perfmodel.parallel.rules import RULES
+from perfmodel.schedules import schedule_class
+from perfmodel.schedules.zbv import Folded
 from perfmodel.specs import Spec
 
 if TYPE_CHECKING:
@@ -46,6 +48,14 @@ class Parallel(Spec):
     """Pipeline-parallel degree: stages [-]."""
     vpp: int = Degree
     """Model chunks a stage holds; more than 1 interleaves the pipeline [-]."""
+    schedule: str = "auto"
+    """Order in which micro-batches pass the stages: 1f1b, interleaved-1f1b, gpipe, looped-bfs, zbv, dualpipev or
+    interleaved-zero-bubble; auto is 1f1b, interleaved where a stage holds several chunks."""
+    first_stage_layers: int | None = Field(default=None, ge=0, le=10**5)
+    """Layers of the first stage, where the others share the rest evenly (Megatron-LM's
+    decoder-first-pipeline-num-layers); None deals all of them evenly [-]."""
+    last_stage_layers: int | None = Field(default=None, ge=0, le=10**5)
+    """Layers of the last stage, likewise [-]."""
     cp: int = Degree
     """Context-parallel degree: ranks that share a sequence [-]."""
     ep: int = Degree
@@ -170,6 +180,21 @@ class Parallel(Spec):
             for sentence in rule(self, model, work):
                 faults.add(sentence)
         faults.raise_if_any()
+
+    @field_validator("schedule")
+    @classmethod
+    def _known_schedule(cls, value: str) -> str:
+        return value if value == "auto" else schedule_class(value).name
+
+    @property
+    def pipeline_schedule(self) -> str:
+        """The schedule in force, by name; both closed forms that auto stands for are those of 1f1b."""
+        return "1f1b" if self.schedule == "auto" else self.schedule
+
+    @property
+    def folded(self) -> bool:
+        """The model is folded like a V: its first and its last chunk are on the same rank."""
+        return issubclass(schedule_class(self.pipeline_schedule), Folded)
 
     @property
     def sharded(self) -> frozenset[str]:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from perfmodel.ops import maximum
+from perfmodel.ops import maximum, minimum
 
 if TYPE_CHECKING:
     from perfmodel.parallel.layout import Parallel
@@ -32,7 +32,7 @@ def groups(layout: Parallel) -> dict[str, Group]:
     """Where the ranks of each axis lie, in the order of `AXES`, and of the groups that they form.
 
     "data" joins cp and dp, which share gradients; "shard" are those that split one copy of the states, "replicate"
-    those that hold the same part of different copies.
+    those that hold the same part of different copies. "ends" are the first and the last pipeline stage.
 
     Routed experts are dealt anew to the ranks of a stage, innermost first: "expert tp" shares the columns of an expert,
     "ep" the experts, "expert data" holds the same ones (Megatron-Core's expert ranks, in the order tp-ep-dp-pp);
@@ -64,6 +64,7 @@ def groups(layout: Parallel) -> dict[str, Group]:
     shards = layout.state_ranks
     placed["shard"] = data._replace(ranks=shards)
     placed["replicate"] = Group(data.ranks / shards, data.stride * shards)
+    placed["ends"] = Group(minimum(layout.pp, 2), placed["pp"].stride * maximum(layout.pp - 1, 1))
     return placed | _expert_groups(layout, data, shards)
 
 

@@ -5,7 +5,9 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 from typing import TYPE_CHECKING
 
+from perfmodel.errors import InputError
 from perfmodel.layers import MixtureOfExperts
+from perfmodel.schedules import schedule_class
 
 if TYPE_CHECKING:
     from perfmodel.model import Block, Model
@@ -96,6 +98,8 @@ def interleaving_has_stages(layout: Parallel, model: Model, work: Training) -> I
         return
     if layout.pp == 1:
         yield f"vpp = {layout.vpp} interleaves the chunks of several stages, and pp = 1; nearest: vpp = 1"
+    if layout.schedule not in ("auto", "interleaved-1f1b"):
+        return
     passes, rest = divmod(work.global_batch, layout.dp * layout.micro_batch)  # type: ignore[operator]
     if layout.pp > 1 and not rest and passes % layout.pp:
         near = max(passes // layout.pp, 1) * layout.pp * layout.dp * layout.micro_batch  # type: ignore[operator]
@@ -177,6 +181,45 @@ def _blocks(model: Model) -> Iterator[Block]:
     yield from model.blocks
 
 
+def schedule_fits(layout: Parallel, model: Model, work: Training) -> Iterator[str]:
+    """A named schedule takes so many chunks and micro-batches."""
+    passes, rest = divmod(work.global_batch, layout.dp * layout.micro_batch)  # type: ignore[operator]
+    if layout.schedule == "auto" or layout.pp == 1 or rest:
+        return
+    kind = schedule_class(layout.schedule)
+    if kind.chunks_needed not in (None, layout.vpp):
+        yield (
+            f"schedule = {kind.name!r} has {kind.chunks_needed} chunks a stage, and vpp = {layout.vpp}; "
+            f"nearest: vpp = {kind.chunks_needed}"
+        )
+    elif kind.name not in ("1f1b", "interleaved-1f1b"):  # these have rules of their own here, and fewer
+        try:
+            kind(stages=layout.pp, micro_batches=passes, chunks=layout.vpp)
+        except InputError as error:
+            yield from (f"schedule = {kind.name!r}: {fault}" for fault in error.faults)
+
+
+def ends_leave_equal_stages(layout: Parallel, model: Model, work: Training) -> Iterator[str]:
+    """Stages between ends of a given size share the other layers evenly, and each divides into its chunks."""
+    fields = ("first_stage_layers", "last_stage_layers")
+    given = {name: value for name in fields if (value := getattr(layout, name)) is not None}
+    if not given:
+        return
+    told = ", ".join(f"{name} = {value}" for name, value in given.items())
+    free = f"nearest: {' and '.join(f'{name} = None' for name in given)}, all dealt evenly"
+    others, rest = layout.pp - len(given), model.depth - sum(given.values())
+    if layout.pp == 1 or layout.folded:
+        why = "one stage holds all layers" if layout.pp == 1 else f"{layout.schedule} deals its chunks evenly"
+        yield f"{told}, but {why}; {free}"
+    elif rest < 0 or (rest % (others * layout.vpp) if others else rest):
+        yield (
+            f"{told} leave {rest} of {model.depth} layers to {others} stages of vpp = {layout.vpp} chunks, which must "
+            f"share them evenly; {free}"
+        )
+    elif any(value % layout.vpp for value in given.values()):
+        yield f"{told} must divide into vpp = {layout.vpp} chunks; {free}"
+
+
 RULES: tuple[Callable[[Parallel, Model, Training], Iterator[str]], ...] = (
     tensor_divides,
     experts_are_shared,
@@ -189,5 +232,7 @@ RULES: tuple[Callable[[Parallel, Model, Training], Iterator[str]], ...] = (
     interleaving_has_stages,
     batch_divides,
     shards_divide,
+    schedule_fits,
+    ends_leave_equal_stages,
 )
 """Rules of a valid layout. Each yields a sentence for what breaks it: rule, numbers, valid choices, nearest one."""

@@ -9,13 +9,17 @@ from typing import Any, NamedTuple
 
 from perfmodel.costs.states import mean_state_bytes
 from perfmodel.estimation import Timed, TrainingEstimate
+from perfmodel.estimation.pipeline import CLOSED
 from perfmodel.estimation.result import view
+from perfmodel.estimation.timed import leaf_times
 from perfmodel.formulas.collectives import smooth_alpha_beta
 from perfmodel.formulas.memory import sharded
 from perfmodel.formulas.pipeline import live_micro_batches, pipeline_time
 from perfmodel.formulas.roofline import flash_attention_flops, operator_time
 from perfmodel.formulas.training import model_flops_utilisation
 from perfmodel.report.tables import TERMS, describe
+from perfmodel.schedules import schedule_class
+from perfmodel.schedules.timing import timing
 from perfmodel.units import show
 from perfmodel.work import Attention, Collective, Leaf, Matmul, flops, memory_bytes
 
@@ -84,7 +88,7 @@ def entries(est: TrainingEstimate) -> Iterator[Entry]:
 def _answers(est: TrainingEstimate) -> Iterator[Entry]:
     pipeline = next(part for part in est.tree.parts if part.name == "micro-batches")
     busy, bubble = pipeline.parts
-    work, layout = est.work, est.layout
+    work, layout, fit = est.work, est.layout, est.efficiency.overlap
     passes = layout.micro_batches(work.global_batch)
     yield Entry(
         "step time",
@@ -94,16 +98,26 @@ def _answers(est: TrainingEstimate) -> Iterator[Entry]:
         {part.name: show(part.seconds, "s") for part in est.tree.parts if part.seconds > 0},
         "perfmodel.estimation.timing",
     )
-    maths, source = cited(pipeline_time)
-    through = bubble.seconds * layout.vpp + busy.parts[0].seconds
+    maths, source = _schedule(layout.pipeline_schedule)
     inputs = {
         "m": f"{passes:g} micro-batches",
         "t_max": show(busy.parts[0].seconds, "s"),
         "v": str(layout.vpp),
-        "sum t_i": show(through, "s"),
+        "bubble": show(bubble.seconds, "s"),
         "stages": str(layout.pp),
+        "schedule": layout.schedule,
     }
     yield Entry("micro-batches", show(pipeline.seconds, "s"), maths, inputs, source)
+    for axis, (hidden, exposed) in est.overlap.items():
+        told = {"hidden": show(hidden, "s"), "exposed": show(exposed, "s")}
+        yield Entry(
+            f"overlap: {TERMS[axis].removesuffix(', exposed')}",
+            show(hidden + exposed, "s"),
+            "hidden = achieved x min(messages, compute that no other message runs beside), for which compute loses "
+            "slowdown x hidden",
+            told | {"achieved": f"{fit.achieved:g}", "slowdown": f"{fit.slowdown:g}"},
+            f"efficiency {est.efficiency.id}",
+        )
     maths, source = cited(model_flops_utilisation)
     inputs = {
         "F": f"{est.costs.model_flops:.6g} FLOP",
@@ -114,6 +128,12 @@ def _answers(est: TrainingEstimate) -> Iterator[Entry]:
     yield Entry("MFU", f"{est.mfu:.2%}", maths, inputs, source)
     inputs["F"] = f"{est.costs.hardware_flops:.6g} FLOP, recomputation counted"
     yield Entry("HFU", f"{est.hfu:.2%}", maths, inputs, source)
+
+
+def _schedule(name: str) -> tuple[str, str]:
+    """Formula and source of a schedule's time."""
+    maths, source = cited(pipeline_time if name in CLOSED else timing)
+    return maths, f"{source}; {schedule_class(name).reference}"
 
 
 def _operators(est: TrainingEstimate) -> Iterator[Entry]:
@@ -128,24 +148,6 @@ def _operators(est: TrainingEstimate) -> Iterator[Entry]:
             name = f"{TERMS.get(kind, kind)}: the longest, {leaf.name}"
             value = f"{show(leaf.seconds, 's')} each, {show(total, 's')} of the step"
             yield Entry(name, value, maths, _demands(leaf.work, est), source)
-
-
-def leaf_times(node: Timed, share: Any = 1.0) -> Iterator[tuple[Any, Timed]]:
-    """Every leaf of a timed tree with how many times it counts in the whole.
-
-    Parameters
-    ----------
-    node : of the tree
-    share : of the whole [-]
-
-    Yields
-    ------
-    multiplicity [-], leaf
-    """
-    if node.kind:
-        yield share, node
-    for part in node.parts:
-        yield from leaf_times(part, share * node.times)
 
 
 def _formula(work: Leaf) -> Callable[..., Any]:

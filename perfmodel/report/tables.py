@@ -134,6 +134,18 @@ def _memory_rows(est: TrainingEstimate) -> list[tuple[str, float, float]]:
     return [(name, value, value / est.memory.total) for name, value in kinds.items() if value > 0]
 
 
+def _overlap_lines(est: TrainingEstimate) -> list[str]:
+    """Messages that run beside compute, and of those of each axis the part that does."""
+    lines = [f"    {'hidden behind compute':<50}{show(est.tree.hidden, 's'):>11}"]
+    for axis, (hidden, exposed) in est.overlap.items():
+        if hidden > 0:
+            name = TERMS[axis].removesuffix(", exposed")
+            lines.append(
+                f"      {name:<48}{show(hidden, 's'):>11}{hidden / (hidden + exposed):>8.1%} of them"
+            )
+    return lines
+
+
 @view("text")
 def to_text(est: TrainingEstimate) -> str:
     """The estimate on one screen.
@@ -150,7 +162,7 @@ def to_text(est: TrainingEstimate) -> str:
     lines += [f"  {name:<12}{value}" for name, value in headline(est).items()]
     lines += ["", "  time"]
     lines += [f"    {name:<50}{show(value, 's'):>11}{share:>8.1%}" for name, value, share in _time_rows(est)]
-    lines += [f"    {'hidden behind compute':<50}{show(est.tree.hidden, 's'):>11}"]
+    lines += _overlap_lines(est)
     lines += ["", f"  memory of one device{_where(est)}"]
     lines += [
         f"    {name:<50}{show(value, 'B'):>11}{share:>8.1%}" for name, value, share in _memory_rows(est)
@@ -235,6 +247,7 @@ def to_dict(est: TrainingEstimate) -> dict[str, Any]:
         "terms": est.terms,
         "resources": est.resources,
         "hidden": est.tree.hidden,
+        "overlap": {axis: seconds._asdict() for axis, seconds in est.overlap.items()},
         "model_flops": est.costs.model_flops,
         "hardware_flops": est.costs.hardware_flops,
     }

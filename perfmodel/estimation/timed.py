@@ -1,0 +1,160 @@
+"""A node of the tree with its time, and how times of parts join: in series, repeated, beside each other."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+from typing import Any, NamedTuple
+
+from perfmodel.efficiency import OverlapFit
+from perfmodel.estimation.network import Route
+from perfmodel.ops import maximum, minimum, where
+from perfmodel.work import Leaf
+
+__all__ = ["Shares", "Timed", "beside", "by_kind", "leaf_times", "repeated", "series"]
+
+Shares = dict[str, Any]
+
+CONTENTION = "contention"
+"""Kind of the time that compute loses to messages beside it."""
+
+
+class Timed(NamedTuple):
+    """A node of the tree with its time.
+
+    Parameters
+    ----------
+    name : of the node
+    kind : term of the breakdown: matmul, attention, memory-bound, tp, cp, dp, pp, bubble, or "" for a node of parts
+    seconds : what it adds to its parent [s]
+    resources : the same by resource: compute, memory_bandwidth, kernel_latency, network_latency, each network tier,
+        pipeline_bubble [s]
+    covered : communication that runs beside compute, by its term [s]
+    times : repetitions of the parts [-]
+    parts : its parts; each in seconds of one repetition
+    work : the operator of a leaf, with its demands
+    route : of a message: the algorithm chosen and the outermost tier it crosses
+    """
+
+    name: str
+    kind: str
+    seconds: Any
+    resources: Shares
+    covered: Shares
+    times: Any = 1
+    parts: tuple[Timed, ...] = ()
+    work: Leaf | None = None
+    route: Route | None = None
+
+    @property
+    def hidden(self) -> Any:
+        """Communication that runs beside compute, of all axes [s]."""
+        return sum(self.covered.values(), 0.0)
+
+
+def _added(columns: Iterable[Shares]) -> Shares:
+    found: Shares = {}
+    for column in columns:
+        for name, value in column.items():
+            found[name] = found[name] + value if name in found else value
+    return found
+
+
+def _scaled(shares: Shares, factor: Any) -> Shares:
+    return {name: value * factor for name, value in shares.items()}
+
+
+def series(name: str, parts: tuple[Timed, ...]) -> Timed:
+    """Parts one after the other.
+
+    Parameters
+    ----------
+    name : of the whole
+    parts : timed
+
+    Returns
+    -------
+    their sum
+    """
+    seconds = sum((part.seconds for part in parts), 0.0)
+    resources, covered = (
+        _added(getattr(part, field) for part in parts) for field in ("resources", "covered")
+    )
+    return Timed(name, "", seconds, resources, covered, 1, parts)
+
+
+def repeated(name: str, times: Any, part: Timed) -> Timed:
+    """A part so many times; a fraction is a share of it.
+
+    Parameters
+    ----------
+    name : of the whole
+    times : repetitions [-]
+    part : timed
+
+    Returns
+    -------
+    its multiple
+    """
+    resources, covered = _scaled(part.resources, times), _scaled(part.covered, times)
+    return Timed(name, "", part.seconds * times, resources, covered, times, (part,))
+
+
+def beside(name: str, messages: Timed, cover: Any, fit: OverlapFit) -> Timed:
+    """Messages beside compute: what sticks out, and what compute loses to what does not.
+
+    Parameters
+    ----------
+    name : of the whole
+    messages : timed as if they were alone
+    cover : of compute that no other message runs beside [s]
+    fit : how much of what could be hidden is, and what compute loses for it
+
+    Returns
+    -------
+    exposed messages and contention
+    """
+    hidden = minimum(messages.seconds, cover) * fit.achieved
+    exposed = messages.seconds - hidden
+    # what sticks out keeps the mix of resources of the whole message, what is hidden its mix of axes
+    share = where(messages.seconds > 0, exposed / maximum(messages.seconds, 1e-300), 0.0)
+    lost = fit.slowdown * hidden
+    covered = _scaled(by_kind(messages), 1 - share)
+    return series(
+        name,
+        (
+            repeated("exposed", share, messages),
+            Timed("contention", CONTENTION, lost, {"compute": lost}, covered),
+        ),
+    )
+
+
+def leaf_times(node: Timed, times: Any = 1.0) -> Iterator[tuple[Any, Timed]]:
+    """Every leaf of a timed tree with how many times it counts in the whole.
+
+    Parameters
+    ----------
+    node : of the tree
+    times : that the node itself counts [-]
+
+    Yields
+    ------
+    multiplicity [-], leaf
+    """
+    if node.kind:
+        yield times, node
+    for part in node.parts:
+        yield from leaf_times(part, times * node.times)
+
+
+def by_kind(node: Timed) -> Shares:
+    """Seconds of a tree by kind of work; they add up to its own.
+
+    Parameters
+    ----------
+    node : of the tree
+
+    Returns
+    -------
+    seconds by term [s]
+    """
+    return _added({leaf.kind: times * leaf.seconds} for times, leaf in leaf_times(node))
