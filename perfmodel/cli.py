@@ -110,6 +110,13 @@ def estimate(  # noqa: PLR0917  # one parameter an option
     vpp: Annotated[int, typer.Option(help="Model chunks a stage holds.")] = 1,
     schedule: Annotated[str, typer.Option(help="auto, " + ", ".join(schedules()) + ".")] = "auto",
     cp: Annotated[int, typer.Option(help="Context-parallel degree.")] = 1,
+    ep: Annotated[int, typer.Option(help="Expert-parallel degree, out of tp · cp · dp.")] = 1,
+    expert_tp: Annotated[
+        int | None, typer.Option(help="Tensor-parallel degree inside an expert; tp where ep = 1, else 1.")
+    ] = None,
+    dispatch: Annotated[
+        str, typer.Option(help="How tokens reach experts: all_to_all or deduplicated.")
+    ] = "all_to_all",
     dp: Annotated[int | None, typer.Option(help="Data-parallel degree; follows from the devices.")] = None,
     micro_batch: Annotated[int, typer.Option(help="Sequences of one pass on one device.")] = 1,
     sharding: Annotated[str, typer.Option(help="none, zero1, zero2, zero3 or hsdp.")] = "zero1",
@@ -146,6 +153,9 @@ def estimate(  # noqa: PLR0917  # one parameter an option
         vpp=vpp,
         schedule=schedule,
         cp=cp,
+        ep=ep,
+        expert_tp=expert_tp,
+        dispatch=dispatch,
         dp=dp,
         micro_batch=micro_batch,
         sharding=sharding,

@@ -17,6 +17,9 @@ from perfmodel.validation.scores import read_rows
 GOLDEN = Path(__file__).parent / "golden" / "measurements"
 ROWS = read_rows(GOLDEN / "training.jsonl")
 MEGATRON = read_rows(GOLDEN / "megatron-2205.05198.jsonl")
+MIXTURES = {
+    row["model"]["name"]: row for row in ROWS if row["model"].get("experts") or row["model"].get("layer_mix")
+}
 
 
 def test_the_golden_rows_are_all_there() -> None:
@@ -54,8 +57,11 @@ def test_a_prediction_never_sees_the_measurement() -> None:
 
 
 def test_operator_fits_alone_reach_the_published_accuracy() -> None:
-    """A guard, not a target: the numbers of docs/accuracy.md may get better, not silently worse."""
-    report = validate_rows(ROWS)
+    """A guard, not a target: the numbers of docs/accuracy.md may get better, not silently worse.
+
+    Over dense transformers, the rows it was written for; those with experts or state spaces are scored apart.
+    """
+    report = validate_rows(row for row in ROWS if row["model"]["name"] not in MIXTURES)
     found = report.summary("step_time")["by_software"]
     assert found["NeMo (dgxc-benchmarking)"]["median_error"] < 0.055
     assert found["Megatron-LM"]["median_error"] < 0.035
@@ -71,7 +77,7 @@ def test_the_json_has_the_promised_form() -> None:
 
 
 def test_a_group_without_scores_has_no_errors() -> None:
-    unheard = [{**row, "model": {**row["model"], "family": "unheard of"}} for row in ROWS[:2]]
+    unheard = [{**row, "model": {**row["model"], "family": "unheard of"}} for row in MEGATRON[:2]]
     report = validate_rows([*unheard, MEGATRON[0]])
     found = report.summary("step_time")["by_family"]["unheard of"]
     assert (found["rows"], found["skipped"], found["coverage"], found["median_error"]) == (0, 2, 0.0, None)
@@ -95,7 +101,10 @@ def test_stated_bandwidth(text: str, devices: int, wanted: float | None) -> None
     ("change", "reason"),
     [
         ({"precision": "int1"}, "precision int1 is not built yet"),
-        ({"model": {**MEGATRON[0]["model"], "experts": 8}}, "mixture of experts is not built yet"),
+        (
+            {"model": {**MEGATRON[0]["model"], "layer_mix": "3 Hyena"}},
+            "layers of the kind Hyena are not built",
+        ),
         ({"model": {**MEGATRON[0]["model"], "family": "unet"}}, "model family unet is not built yet"),
         ({"model": {"family": "resnext", "name": "resnext77-32x4d"}}, "resnext77-32x4d is not built yet"),
     ],
@@ -103,6 +112,31 @@ def test_stated_bandwidth(text: str, devices: int, wanted: float | None) -> None
 def test_what_is_not_built_is_said(change: dict[str, Any], reason: str) -> None:
     with pytest.raises(UnsupportedError, match=reason):
         training_job({**MEGATRON[0], **change})
+
+
+@pytest.mark.parametrize("row", MIXTURES.values(), ids=MIXTURES)
+def test_models_with_experts_have_the_parameters_that_rows_state(row: dict[str, Any]) -> None:
+    """Billions, in all and for one token; stated rounded, and of one token by several conventions."""
+    model, given = training_job({**row, "recompute_detail": None}).model, row["model"]
+    if "params_b" in given:
+        assert model.parameters / 1e9 == pytest.approx(given["params_b"], rel=0.006)
+    if "active_params_b" in given:
+        assert model.active_parameters / 1e9 == pytest.approx(given["active_params_b"], rel=0.03)
+
+
+def test_rows_with_experts_are_skipped_for_their_recomputation_only() -> None:
+    report = validate_rows(
+        row for row in ROWS if row["model"].get("experts") or row["model"].get("layer_mix")
+    )
+    assert len(report.of("step_time")) >= 54
+    assert all("recompute" in reason for reason in report.reasons())
+
+
+def test_experts_of_a_row_are_placed_as_the_row_says() -> None:
+    row = next(row for row in ROWS if row["parallel"].get("ep", 1) > 1 and row["parallel"]["tp"] > 1)
+    layout = training_job({**row, "recompute_detail": None}).layout
+    assert layout.ep == row["parallel"]["ep"]
+    assert layout.tp_in_experts == 1
 
 
 def test_a_row_that_lacks_a_field_is_skipped_by_name() -> None:

@@ -40,6 +40,7 @@ def training_pass(model: Model, work: Training, layout: Parallel) -> Pass:
         ep=layout.ep,
         expert_tp=layout.tp_in_experts,
         expert_load=work.expert_load,
+        deduplicated=layout.dispatch == "deduplicated",
         overlap_shared=layout.overlap_shared,
         sequence_parallel=layout.sequence_parallel,
         dtype=formats.dtype,

@@ -112,6 +112,8 @@ class Software(SourcedSpec):
     """Format of the weights in its recipes; null is the precision's own."""
     hides: tuple[Literal["tp", "cp", "ep", "dp", "pp"], ...] = ("dp", "pp", "cp")
     """Axes whose messages its recipes run beside compute."""
+    dispatch: Literal["all_to_all", "deduplicated"] = "all_to_all"
+    """How its recipes send tokens to routed experts; see `Parallel`."""
     residual: str = ""
     """How well the constants hold on runs that they were not fitted to."""
     residuals: Residuals | None = None

@@ -40,7 +40,10 @@ def sent(name: str, p: Pass, *, width: int, copies: int) -> Collective:
     copies : experts that one token uses [-]
     """
     tokens = p.shard_tokens if p.sequence_parallel else routed_tokens(p)
-    return Collective(name, "all_to_all", tokens * copies * p.expert_load * width * p.element_bytes, "ep")
+    payload = tokens * copies * p.expert_load * width * p.element_bytes
+    if p.deduplicated:
+        return Collective(name, "dispatch", payload, "ep", copies)
+    return Collective(name, "all_to_all", payload, "ep")
 
 
 def entering(p: Pass, *, width: int, copies: int, backward: bool = False) -> tuple[Work, ...]:

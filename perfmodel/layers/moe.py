@@ -194,7 +194,12 @@ class MixtureOfExperts(Layer):
         return stream(name, p, elements=rows * self.width, passes=1, kind="embedding")
 
     def _sorted(self, name: str, p: Pass) -> tuple[Work, ...]:
-        """What has come from other ranks is put in the order of this one's experts, or back."""
+        """What has come from other ranks is put in the order of this one's experts, or back.
+
+        Tokens that are sent once are copied where they arrive, which is all the permutation that they need.
+        """
+        if p.deduplicated:
+            return ()
         sort = stream(name, p, elements=self._rows(p) * self.width, passes=2, kind="embedding")
         return (Repeat("copies from other ranks", where(p.ep > 1, 1, 0), sort),)
 

@@ -37,6 +37,7 @@ class Pass(NamedTuple):
     expert_tp : tensor-parallel degree inside a routed expert [-]; None splits experts like all other layers, and sends
         no message of their own for it
     expert_load : routed tokens of the busiest ep rank over their mean, rooms left empty included [-]
+    deduplicated : a token is sent once to each node or rack that holds any of its experts
     overlap_shared : tokens travel to and from their experts while the shared experts compute
     """
 
@@ -59,6 +60,7 @@ class Pass(NamedTuple):
     ep: Any = 1
     expert_tp: Any = None
     expert_load: Any = 1
+    deduplicated: bool = False
     overlap_shared: bool = False
     source: Any = 0
     source_cached: bool = False

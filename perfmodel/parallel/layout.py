@@ -88,6 +88,9 @@ class Parallel(Spec):
     overlap: tuple[Hidden, ...] = ("dp", "pp", "cp")
     """Axes whose messages run beside compute where the schedule allows; those of ep beside another micro-batch
     (Megatron-LM's --overlap-moe-expert-parallel-comm, DualPipe)."""
+    dispatch: Literal["all_to_all", "deduplicated"] = "all_to_all"
+    """How tokens travel to routed experts: a copy for each expert, or one for each node or rack with any of a token's
+    experts, which spreads it there (DeepEP, HybridEP)."""
     overlap_shared: bool = False
     """Tokens travel to and from routed experts while shared experts compute (--moe-shared-expert-overlap)."""
 

@@ -65,6 +65,8 @@ def describe(est: TrainingEstimate) -> str:
         for axis in ("tp", "cp", "ep", "pp", "vpp", "dp")
         if getattr(layout, axis) > 1 or axis == "dp"
     ]
+    if layout.expert_tp is not None:
+        degrees.append(f"expert tp {layout.expert_tp}")
     return (
         f"{est.model.name} on {est.cluster.devices} x {est.cluster.device.name}: {', '.join(degrees)}, "
         f"{layout.sharding}, micro batch {layout.micro_batch}, global batch {work.global_batch} x "

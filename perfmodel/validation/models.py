@@ -11,6 +11,7 @@ from perfmodel.encoder import encoder
 from perfmodel.errors import UnsupportedError
 from perfmodel.model import Model
 from perfmodel.residual import residual_net
+from perfmodel.validation.mixtures import is_mixture, mixture
 
 __all__ = ["FAMILIES", "row_model"]
 
@@ -52,8 +53,8 @@ def row_model(row: Row) -> Model:
         a kind of model that is not built yet
     """
     given = row["model"]
-    if given.get("experts"):
-        raise UnsupportedError("mixture of experts is not built yet")
+    if is_mixture(given):
+        return mixture(given, _padded(given["vocab"])).model()
     if given["family"] in OTHERS:
         return OTHERS[given["family"]](row)
     if given["family"] not in FAMILIES:

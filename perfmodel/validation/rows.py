@@ -117,20 +117,20 @@ def row_software(row: Row) -> Software:
 
 
 def _layout(row: Row) -> Parallel:
-    given = row["parallel"]
-    if given.get("ep", 1) > 1:
-        raise UnsupportedError("expert parallelism is not built yet")
+    given, stack = row["parallel"], row_software(row)
     return Parallel(
         tp=given["tp"],
         pp=given["pp"],
         vpp=given.get("vpp", 1),
         cp=given["cp"],
+        ep=given.get("ep", 1),
         dp=given["dp"],
         micro_batch=int(row["micro_batch"]),
         sharding=given["sharding"],
         shards=_shards(row) if given["sharding"] == "hsdp" else None,
         sequence_parallel=given["sp"],
-        overlap=row_software(row).hides,
+        overlap=stack.hides,
+        dispatch=stack.dispatch,
     )
 
 
