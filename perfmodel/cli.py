@@ -30,6 +30,9 @@ __all__ = ["app", "main"]
 
 FITS, DOES_NOT_FIT, BAD_INPUT = 0, 1, 2
 
+USUAL_LENGTH = 4096
+"""Tokens of one sequence where neither the command nor the model says [-]."""
+
 app = typer.Typer(
     no_args_is_help=True,
     add_completion=False,
@@ -86,8 +89,14 @@ def estimate(  # noqa: PLR0917  # one parameter an option
     cluster: Annotated[str | None, typer.Option(help="Name of a system, such as dgx-h100.")] = None,
     device: Annotated[str | None, typer.Option(help="Name of a device, instead of a system.")] = None,
     devices: Annotated[int, typer.Option(help="How many devices.")] = 8,
-    global_batch: Annotated[int, typer.Option(help="Sequences in one optimizer step.")] = 512,
-    sequence_length: Annotated[int, typer.Option(help="Tokens of one sequence.")] = 4096,
+    global_batch: Annotated[int, typer.Option(help="Sequences, or images, in one optimizer step.")] = 512,
+    sequence_length: Annotated[
+        int | None, typer.Option(help="Tokens of one sequence; 4096 where the model fixes no length.")
+    ] = None,
+    source_length: Annotated[int | None, typer.Option(help="Tokens that an encoder reads.")] = None,
+    image_size: Annotated[
+        int | None, typer.Option(help="Side of an image; the model's own if left out.")
+    ] = None,
     precision: Annotated[str, typer.Option(help="bf16, fp16, tf32, fp32, fp8, mxfp8 or nvfp4.")] = "bf16",
     recompute: Annotated[str, typer.Option(help="none, selective or full.")] = "none",
     recompute_modules: Annotated[
@@ -133,10 +142,13 @@ def estimate(  # noqa: PLR0917  # one parameter an option
     as_json: Json = False,
 ) -> int:
     """Predict one training step: its time, memory, utilisation and limiting resource."""
-    hidden = tuple(_listed(overlap))
+    hidden, chosen_model = tuple(_listed(overlap)), pm.Model.load(model)
+    free = chosen_model.input == "tokens" and chosen_model.fixed_length is None
     work = pm.Training(
         global_batch=global_batch,
-        sequence_length=sequence_length,
+        sequence_length=USUAL_LENGTH if sequence_length is None and free else sequence_length,
+        source_length=source_length,
+        image_size=image_size,
         precision=precision,
         recompute=recompute,
         recompute_modules=tuple(_listed(recompute_modules)),
@@ -166,7 +178,7 @@ def estimate(  # noqa: PLR0917  # one parameter an option
     )
     chosen = pm.Efficiency.load(efficiency) if efficiency else None
     machine = _machine(cluster, device, devices)
-    est = pm.estimate(pm.Model.load(model), work, layout, machine, efficiency=chosen)
+    est = pm.estimate(chosen_model, work, layout, machine, efficiency=chosen)
     if as_json:
         _print_json(est.to_dict())
     else:

@@ -12,6 +12,7 @@ from perfmodel.layers.base import Layer
 from perfmodel.layers.batch_norm import BatchNorm
 from perfmodel.layers.convolution import Convolution
 from perfmodel.layers.pooling import GlobalPooling, Pooling, Readout
+from perfmodel.layers.squeeze import SqueezeExcitation
 from perfmodel.model import Block, Model, register_format
 from perfmodel.specs import Spec
 
@@ -50,6 +51,8 @@ class ResidualNet(Spec):
     """Groups of a bottleneck's inner convolution: 32 in a ResNeXt 32x4d [-]."""
     group_width: Size = BASE_WIDTH
     """Channels of a group in the first stage: 4 in a ResNeXt 32x4d; later stages double them [-]."""
+    squeeze: Annotated[int, Field(ge=0)] = 0
+    """Squeeze-and-excitation at the end of each layer narrows the channels so many times; 0 has none [-]."""
     early_stride: bool = False
     """The first convolution of a bottleneck halves the image (v1), not the inner one (v1.5)."""
     first_halves: bool = False
@@ -117,7 +120,17 @@ class ResidualNet(Spec):
             *self.convolved(inputs, outputs, 3, stride), *self.convolved(outputs, outputs, 3, acts=False),
         )  # fmt: skip
         norm = tuple(BatchNorm(width=outputs) for _ in beside)
-        return (*beside, *parts, *norm, BatchNorm(width=outputs, activation=self.activation, adds=1))
+        joined = BatchNorm(width=outputs, activation=self.activation, adds=1)
+        if not self.squeeze:
+            return (*beside, *parts, *norm, joined)
+        squeezed = SqueezeExcitation(width=outputs, squeezed=outputs // self.squeeze)
+        return (
+            *beside,
+            *parts,
+            *norm,
+            joined,
+            squeezed,
+        )  # the scales go in before the shortcut, which costs the same
 
     def _bottleneck(self, inputs: int, outputs: int, stride: int) -> tuple[Layer, ...]:
         narrow, early = self._narrow(outputs), self.early_stride
@@ -167,6 +180,8 @@ def residual_net(**fields: Any) -> Model:
     --------
     >>> residual_net().parameters, residual_net(groups=32, group_width=4).parameters
     (25557032, 25028904)
+    >>> residual_net(depths=(3, 4, 23, 3), groups=32, group_width=4, squeeze=16).parameters
+    48955416
     """
     return ResidualNet(**fields).model()
 

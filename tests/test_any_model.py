@@ -5,10 +5,12 @@ import pytest
 import perfmodel as pm
 from perfmodel.costs import training_costs
 from perfmodel.costs.entering import training_pass
+from perfmodel.costs.messages import messages
 from perfmodel.costs.parts import parts
 from perfmodel.errors import InputError
 from perfmodel.layers import BatchNorm, Convolution, Pass
-from perfmodel.work import flops, memory_bytes, total
+from perfmodel.layers.squeeze import SqueezeExcitation
+from perfmodel.work import Stream, flops, leaves, memory_bytes, total
 
 NODE = pm.Cluster.load("dgx-h100", devices=8)
 ONE = pm.Parallel(dp=1)
@@ -94,6 +96,30 @@ def test_whole_blocks_are_computed_again(name):
     assert again.memory.activations < kept.memory.activations
     assert again.hfu > again.mfu
     assert again.costs.hardware_flops - again.costs.model_flops < counted(model, kept.work, "forward")
+
+
+def test_modules_to_compute_again_must_be_there():
+    with pytest.raises(InputError, match="attention core"):
+        pm.estimate(pm.resnet50(), pm.Training(global_batch=8, recompute="selective"), pm.Parallel(), NODE)
+    work = pm.Training(global_batch=8, recompute="selective", recompute_modules=("batch norm",))
+    kept, again = (
+        pm.estimate(pm.resnet50(), each, pm.Parallel(), NODE)
+        for each in (work.replace(recompute="none", recompute_modules=("attention core",)), work)
+    )
+    assert again.step_time > kept.step_time
+    swin = pm.Model.load("swin-tiny")
+    work = training(swin, recompute="selective", recompute_modules=("mlp",))
+    assert pm.estimate(swin, work, pm.Parallel(), NODE).hfu > 0
+
+
+def test_messages_of_a_source_are_not_known():
+    with pytest.raises(InputError, match="that read a source"):
+        messages(
+            pm.Model.load("bart-base"),
+            pm.Training(global_batch=8, sequence_length=64),
+            pm.Parallel(dp=8),
+            "ddp",
+        )
 
 
 # --- what enters --------------------------------------------------------------------------------------------------
@@ -258,6 +284,19 @@ def test_images_a_second():
     assert "images/s" in str(est)
     assert est.to_dict()["samples_per_second"] == est.samples_per_second
     assert est.to_dict()["tokens_per_second"] is None
+
+
+def test_squeeze_and_excitation_by_hand():
+    """64 channels of two images of 56 × 56: three passes forward, four backward; two thin products of two rows."""
+    layer, p = SqueezeExcitation(width=64, squeezed=4), image(56)
+    tensor = 2 * 56 * 56 * 64 * 2
+    streams = [
+        sum(leaf.bytes for leaf in leaves(work) if isinstance(leaf, Stream))
+        for work in (layer.forward(p), layer.backward(p))
+    ]
+    assert streams == [3 * tensor, 4 * tensor]
+    assert total(layer.forward(p), flops) == 2 * 2 * 2 * 64 * 4
+    assert total(layer.backward(p), flops) == 2 * total(layer.forward(p), flops)
 
 
 def test_resnext_is_counted_as_published():

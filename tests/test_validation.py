@@ -77,7 +77,8 @@ def test_the_json_has_the_promised_form() -> None:
 
 
 def test_a_group_without_scores_has_no_errors() -> None:
-    unheard = [{**row, "model": {**row["model"], "family": "unheard of"}} for row in MEGATRON[:2]]
+    named = {"family": "unheard of", "name": "unheard of"}
+    unheard = [{**row, "model": {**row["model"], **named}} for row in MEGATRON[:2]]
     report = validate_rows([*unheard, MEGATRON[0]])
     found = report.summary("step_time")["by_family"]["unheard of"]
     assert (found["rows"], found["skipped"], found["coverage"], found["median_error"]) == (0, 2, 0.0, None)
@@ -105,7 +106,10 @@ def test_stated_bandwidth(text: str, devices: int, wanted: float | None) -> None
             {"model": {**MEGATRON[0]["model"], "layer_mix": "3 Hyena"}},
             "layers of the kind Hyena are not built",
         ),
-        ({"model": {**MEGATRON[0]["model"], "family": "unet"}}, "model family unet is not built yet"),
+        (
+            {"model": {**MEGATRON[0]["model"], "family": "unet", "name": "unet"}},
+            "family unet is not built yet",
+        ),
         ({"model": {"family": "resnext", "name": "resnext77-32x4d"}}, "resnext77-32x4d is not built yet"),
     ],
 )
@@ -137,6 +141,33 @@ def test_experts_of_a_row_are_placed_as_the_row_says() -> None:
     layout = training_job({**row, "recompute_detail": None}).layout
     assert layout.ep == row["parallel"]["ep"]
     assert layout.tp_in_experts == 1
+
+
+IMAGES = next(row for row in ROWS if row["model"]["family"] == "resnet50")
+TEXT = next(row for row in ROWS if row["model"]["family"] == "bart")
+T5 = {
+    "family": "t5", "name": "t5", "encoder_layers": 6, "decoder_layers": 6, "hidden": 512, "heads": 8, "ffn": 2048,
+    "vocab": 32128,
+}  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("row", "given", "parameters"),
+    [
+        (IMAGES, {"family": "resnet50", "name": "resnet50-v1.5"}, 25_557_032),
+        (IMAGES, {"family": "resnext", "name": "resnext101-32x4d"}, 44_177_704),
+        (IMAGES, {"family": "resnext", "name": "se-resnext101-32x4d"}, 48_955_416),
+        (IMAGES, {"family": "vit", "name": "vit", "hidden": 768, "layers": 12, "heads": 12}, 86_567_656),
+        (IMAGES, {"family": "swin", "name": "swin-tiny"}, 28_288_354),
+        (TEXT, {}, 406_291_456),
+        (TEXT, T5, 60_506_624),
+    ],
+)
+def test_models_that_are_no_decoders(row: dict[str, Any], given: dict[str, Any], parameters: int) -> None:
+    job = training_job({**row, "model": {**row["model"], **given}})
+    assert job.model.parameters == parameters
+    assert job.work.samples is None
+    assert (job.work.sequence_length is None) == (job.model.input == "image")
 
 
 def test_a_row_that_lacks_a_field_is_skipped_by_name() -> None:

@@ -5,13 +5,13 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import Any, NamedTuple
 
-from perfmodel.costs.parts import Part
+from perfmodel.costs.parts import Part, Parts
 from perfmodel.errors import unknown
 from perfmodel.layers import Layer, Norm, Pass
 from perfmodel.layers.results import remaining
 from perfmodel.model import Model
 from perfmodel.ops import maximum
-from perfmodel.work import Serial, Work
+from perfmodel.work import Serial, Work, leaves
 from perfmodel.workload import LAYER_INPUT, Policy, Training
 from perfmodel.workload.recompute import plain_names
 
@@ -79,8 +79,13 @@ def recomputed_share(model: Model, work: Training) -> Any:
     return 1 if work.recompute_every == 1 else model.depth // work.recompute_every / model.depth
 
 
-def check_names(model: Model, work: Training) -> None:
-    """Refuse modules and results that no layer of the model has.
+def check_names(found: Parts, work: Training) -> None:
+    """Refuse modules and results that no block of the model has.
+
+    Parameters
+    ----------
+    found : the parts of the model
+    work : says what is recomputed
 
     Raises
     ------
@@ -88,15 +93,17 @@ def check_names(model: Model, work: Training) -> None:
         with the names that there are
     """
     policy = work.recomputation
-    layers = [layer for block in model.blocks for layer in block.layers]
-    if policy.modules and policy.modules != ("attention core",):
-        labels = {_name(layer) for layer in layers}
-        parts = {name for layer in layers for name in layer.parts(_ONE)}
-        short = {"attention"} if any(_is(layer, "attention") for layer in layers) else set()
+    layers = [pair for block in found.blocks for pair in block.layers]
+    if policy.modules:
+        labels = {_name(layer) for layer, _ in layers}
+        parts = {
+            name for layer, p in layers for name, (again, _) in layer.parts(p).items() if any(leaves(again))
+        }
+        short = {"attention"} if any(_is(layer, "attention") for layer, _ in layers) else set()
         for module in policy.modules:
             if not any(_fits(name, module) for name in labels | parts):
                 raise unknown("module", module, sorted(parts | labels | short))
-    results = {name for layer in layers for name in layer.results(_ONE)}
+    results = {name for layer, p in layers for name in layer.results(p)} if work.recompute_keep else set()
     for name in plain_names(work.recompute_keep):
         if name not in results and name != LAYER_INPUT:
             raise unknown("result of a layer", name, sorted(results))

@@ -43,7 +43,6 @@ def training_costs(model: Model, work: Training, layout: Parallel) -> Costs:
     Korthikanti et al. (2022), arXiv:2205.05198 (tensor, sequence and pipeline parallelism of a transformer);
     Rajbhandari et al. (2020), arXiv:1910.02054 (sharded states)
     """
-    check_names(model, work)
     p = training_pass(model, work, layout)
     step = _Step(model, work, layout, p)
     tree = Serial("training step", (step.pipeline(), *step.after()))
@@ -96,6 +95,7 @@ class _Step:
         self.model, self.work, self.layout, self.pass_ = model, work, layout, p
         self.formats = work.formats
         self.parts = parts(model, p)
+        check_names(self.parts, work)
         self.stages = deal(model.depth, layout)
         self.passes = layout.micro_batches(work.global_batch)
         self.edges = minimum(layout.pp * layout.vpp / sum(block.repeat for block in self.parts.blocks), 1)

@@ -2,16 +2,13 @@
 
 from __future__ import annotations
 
-import re
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from typing import Any
 
 from perfmodel.decoder import decoder
-from perfmodel.encoder import encoder
-from perfmodel.errors import UnsupportedError
 from perfmodel.model import Model
-from perfmodel.residual import residual_net
 from perfmodel.validation.mixtures import is_mixture, mixture
+from perfmodel.validation.others import other_model
 
 __all__ = ["FAMILIES", "row_model"]
 
@@ -55,10 +52,8 @@ def row_model(row: Row) -> Model:
     given = row["model"]
     if is_mixture(given):
         return mixture(given, _padded(given["vocab"])).model()
-    if given["family"] in OTHERS:
-        return OTHERS[given["family"]](row)
     if given["family"] not in FAMILIES:
-        raise UnsupportedError(f"model family {given['family']} is not built yet")
+        return other_model(row)
     variant = dict(FAMILIES[given["family"]])
     if not variant.get("rotary", True) and "alibi" not in str(given.get("positional", "")):
         variant["positions"] = int(row["sequence_length"])
@@ -75,64 +70,6 @@ def row_model(row: Row) -> Model:
         windows=_windows(given),
         **variant,
     )
-
-
-def _encoder(row: Row) -> Model:
-    """BERT as the row has it; its head reads the few masked positions only, which is left out."""
-    given = row["model"]
-    return encoder(
-        name=given["name"],
-        family="bert",
-        layers=given["layers"],
-        hidden=given["hidden"],
-        heads=given["heads"],
-        inner=given.get("ffn") or 4 * given["hidden"],
-        vocabulary=given["vocab"],
-        positions=max(512, int(row["sequence_length"])),
-        segments=2,
-        pooler=True,
-    )
-
-
-def _images(row: Row) -> Model:
-    """ResNet v1.5 or ResNeXt: depth and groups stand in the name."""
-    given = row["model"]
-    name, image = str(given["name"]), given.get("image_size") or 224
-    told = re.search(r"(\d+)(?:-(\d+)x(\d+)d)?", name)
-    depth, groups, width = told.groups() if told else ("", None, None)
-    if depth not in STAGES:
-        raise UnsupportedError(
-            f"{name} is not built yet; built: ResNet and ResNeXt of {', '.join(STAGES)} layers"
-        )
-    grouped = {"groups": int(groups), "group_width": int(width)} if groups and width else {}
-    return residual_net(name=name, family=given["family"], image=image, depths=STAGES[depth], **grouped)
-
-
-def _translator(row: Row) -> Model:
-    """BART: its two halves see as many tokens."""
-    given, length = row["model"], int(row["sequence_length"])
-    sizes = {
-        f"{half}_{key}": given[field] for half in ("encoder", "decoder") for key, field in BART_HALF.items()
-    }
-    return Model.from_hf(
-        {
-            "model_type": "bart", "architectures": ["BartForConditionalGeneration"], "vocab_size": given["vocab"],
-            "d_model": given["hidden"], "encoder_layers": given["encoder_layers"],
-            "decoder_layers": given["decoder_layers"], "max_position_embeddings": max(1024, length), **sizes,
-        }
-    ).replace(name=given["name"])  # fmt: skip
-
-
-STAGES = {"50": (3, 4, 6, 3), "101": (3, 4, 23, 3), "152": (3, 8, 36, 3)}
-"""Layers of each stage by depth: He et al. (2016), arXiv:1512.03385, table 1."""
-
-BART_HALF = {"attention_heads": "heads", "ffn_dim": "ffn"}
-"""Sizes that both halves of a BART have, by the field of a row."""
-
-OTHERS: dict[str, Callable[[Row], Model]] = {
-    "bert": _encoder, "bart": _translator, "resnet50": _images, "resnext": _images
-}  # fmt: skip
-"""Models that are no decoders, by the family a row names."""
 
 
 def _padded(vocabulary: int, multiple: int = 128) -> int:

@@ -9,6 +9,7 @@ from typing import Any, NamedTuple
 from perfmodel.efficiency import Software
 from perfmodel.errors import UnsupportedError
 from perfmodel.hardware import Cluster, Device
+from perfmodel.layers import BatchNorm
 from perfmodel.model import Model
 from perfmodel.parallel import Parallel
 from perfmodel.validation.models import row_model
@@ -55,18 +56,17 @@ def training_job(row: Row) -> Job:
         the row uses something that is not built yet; the message is the reason
     """
     configuration = {key: value for key, value in row.items() if key not in HIDDEN_FROM_PREDICTION}
-    return Job(
-        row_model(configuration), _work(configuration), _layout(configuration), _cluster(configuration)
-    )
+    model = row_model(configuration)
+    return Job(model, _work(configuration, model), _layout(configuration), _cluster(configuration))
 
 
-def _work(row: Row) -> Training:
+def _work(row: Row, model: Model) -> Training:
     if row["precision"] not in PRECISIONS:
         raise UnsupportedError(f"precision {row['precision']} is not built yet")
     stack = row_software(row)
     return Training(
         global_batch=int(row["global_batch"]),
-        **_samples(row),
+        **_samples(row, model),
         precision=row["precision"],
         **_recompute(row),
         gradient_dtype=stack.gradient_dtype,
@@ -76,10 +76,12 @@ def _work(row: Row) -> Training:
     )
 
 
-def _samples(row: Row) -> dict[str, Any]:
+def _samples(row: Row, model: Model) -> dict[str, Any]:
     """What the samples are; nets of images are trained by SGD with momentum, or by LARS, which keeps as much."""
-    if row.get("sequence_length") is not None:
+    if model.input == "tokens" and model.fixed_length is None:
         return {"sequence_length": int(row["sequence_length"])}
+    if not any(isinstance(layer, BatchNorm) for layer, _ in model.layers()):
+        return {}
     unfused = str(row.get("software")).startswith("PyTorch")
     return {"optimizer": "sgd_momentum", "kernels": "eager" if unfused else "fused"}
 

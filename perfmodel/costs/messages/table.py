@@ -9,7 +9,7 @@ from perfmodel.costs.messages.base import Job, Message, Strategy, merged_message
 from perfmodel.costs.messages.data import ddp, fsdp2, hsdp
 from perfmodel.costs.messages.others import experts, gathered_context, pipeline, ring_context, ulysses
 from perfmodel.costs.messages.tensor import tensor, whole_gradients
-from perfmodel.errors import unknown
+from perfmodel.errors import UnsupportedError, unknown
 from perfmodel.model import Model
 from perfmodel.parallel import Parallel
 from perfmodel.workload import Training
@@ -62,7 +62,7 @@ def messages(
     UnknownNameError
         no such strategy
     UnsupportedError
-        tensor parallelism of a layer whose messages are not known
+        a model that reads a source or shares its layers, or tensor parallelism of a layer whose messages are not known
 
     Examples
     --------
@@ -75,6 +75,11 @@ def messages(
     """
     if strategy not in STRATEGIES:
         raise unknown("strategy", strategy, STRATEGIES)
+    if model.source is not None or any(block.shared for block in model.blocks):
+        what = "that read a source" if model.source is not None else "whose layers share their weights"
+        raise UnsupportedError(
+            f"model {model.name!r}: messages of models {what} are not known for any strategy"
+        )
     job = Job(
         model=model,
         p=training_pass(model, work, layout),
