@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib.util
 import time
 from pathlib import Path
 
@@ -9,6 +10,7 @@ import numpy as np
 import pytest
 
 import perfmodel as pm
+from perfmodel.calibration import calibrated
 from perfmodel.errors import InputError
 from perfmodel.validation import validate_rows
 from perfmodel.validation.operators import batches, operator_times
@@ -190,3 +192,51 @@ def test_thousands_of_rows_take_seconds():
     began = time.perf_counter()
     operator_times(rows)
     assert time.perf_counter() - began < 5
+
+
+# --- the bundled sets against the golden tables -----------------------------------------------------------------------
+
+
+@pytest.fixture(scope="module")
+def tool():
+    path = Path(__file__).parent.parent / "tools" / "operators.py"
+    spec = importlib.util.spec_from_file_location("operators_tool", path)
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
+
+
+def test_residuals_are_told_by_device_and_kind(tool):
+    lines = tool.table().splitlines()
+    assert lines[0].startswith("| device | products |")
+    assert lines[-1].startswith("| **all** |")
+    assert sum("h100-sxm" in line for line in lines) == 1
+
+
+@pytest.mark.parametrize("name", ["hopper", "ampere", "ada", "blackwell", "rtx-blackwell"])
+def test_bundled_constants_are_those_that_calibrate_finds(tool, name):
+    rows = [row for path in FILES for row in read_rows(path) if tool.SELECTIONS[name](row)]
+    found = calibrated(rows, start=pm.Efficiency.load(name))
+    for block in found.blocks:
+        for constant in block.constants:
+            assert constant.at_bound or abs(constant.value - constant.start) < constant.error, constant.path
+
+
+@pytest.mark.parametrize(
+    ("name", "family", "most"),
+    [
+        ("hopper", "NCCL", 0.08),
+        ("hopper", "products", 0.12),
+        ("ampere", "prefill", 0.08),
+        ("blackwell", "NCCL", 0.08),
+    ],
+)
+def test_bundled_sets_hold_on_the_golden_rows(tool, name, family, most):
+    """A guard, not a target: the errors may get smaller, not silently larger."""
+    devices = pm.Efficiency.load(name).architectures
+    errors = [
+        abs(score.error)
+        for score in pm.validate(FILES).of("time")
+        if tool.family(score) == family and pm.Device.load(score.groups["hardware"]).architecture in devices
+    ]
+    assert np.median(errors) < most
