@@ -126,6 +126,7 @@ def estimate(  # noqa: PLR0917  # one parameter an option
     dispatch: Annotated[
         str, typer.Option(help="How tokens reach experts: all_to_all or deduplicated.")
     ] = "all_to_all",
+    context: Annotated[str, typer.Option(help="ring, all_gather or ulysses.")] = "ring",
     dp: Annotated[int | None, typer.Option(help="Data-parallel degree; follows from the devices.")] = None,
     micro_batch: Annotated[int, typer.Option(help="Sequences of one pass on one device.")] = 1,
     sharding: Annotated[str, typer.Option(help="none, zero1, zero2, zero3 or hsdp.")] = "zero1",
@@ -134,6 +135,8 @@ def estimate(  # noqa: PLR0917  # one parameter an option
     ] = None,
     reshard: Annotated[bool, typer.Option(help="Drop gathered weights after forward (zero3, hsdp).")] = True,
     sequence_parallel: Annotated[bool, typer.Option(help="Split norms over the tensor ranks.")] = False,
+    tp_overlap: Annotated[str | None, typer.Option(help="none, ring or pipelined.")] = None,
+    order: Annotated[str, typer.Option(help="Placement of the axes, innermost first.")] = "tp,cp,dp,pp",
     overlap: Annotated[str, typer.Option(help="Axes whose messages run beside compute.")] = "dp,pp,cp",
     efficiency: Annotated[str | None, typer.Option(help="Name or path of an efficiency set.")] = None,
     explain: Annotated[
@@ -168,6 +171,9 @@ def estimate(  # noqa: PLR0917  # one parameter an option
         ep=ep,
         expert_tp=expert_tp,
         dispatch=dispatch,
+        context=context,
+        tp_overlap=tp_overlap,
+        order=tuple(_listed(order)),
         dp=dp,
         micro_batch=micro_batch,
         sharding=sharding,

@@ -306,7 +306,7 @@ def test_deepseek_decodes_with_its_projections_absorbed():
 def test_latents_in_context_parallelism_pass_keys_and_values_of_every_head(fused):
     p = exact(2, 8, 2, 4, fused_attention=fused)
     sent = [leaf.payload for leaf in leaves(LAYERS["latent"].forward(p)) if getattr(leaf, "axis", "") == "cp"]
-    assert sent == ([2 * 8 * 4 * (12 + 8) * 2] if fused else [])
+    assert sent == [2 * 8 * 4 * (12 + 8) * 2]
 
 
 # --- scans --------------------------------------------------------------------------------------------------------

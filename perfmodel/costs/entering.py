@@ -50,8 +50,10 @@ def training_pass(model: Model, work: Training, layout: Parallel) -> Pass:
         gradient_bytes=formats.gradient_bytes,
         fused_attention=work.attention == "flash",
         dropout=work.dropout,
-        overlap_tensor="tp" in layout.overlap,
+        overlap_tensor=layout.tensor_overlap != "none",
+        tensor_ring=layout.tensor_overlap == "ring",
         overlap_context="cp" in layout.overlap,
+        context=layout.context,
         kernels=work.kernels,
     )
     entrance = Entrance(work.source_length, work.image_size, work.samples)

@@ -14,10 +14,11 @@ from perfmodel.layers.base import (
     region_exit,
     stream,
 )
+from perfmodel.layers.context import gathered_core, shared_core
 from perfmodel.layers.kept import norm_bytes
 from perfmodel.layers.results import Result
 from perfmodel.ops import floor, maximum, minimum
-from perfmodel.work import Attention, Collective, Matmul, Overlap, Repeat, Serial, Stream, Work
+from perfmodel.work import Attention, Matmul, Serial, Work
 
 __all__ = ["QueryKeyNorm", "SelfAttention", "visible_pairs"]
 
@@ -218,47 +219,25 @@ class SelfAttention(Layer):
     def _core(self, p: Pass, *, backward: bool) -> Work:
         window = p.keys if self.window is None else minimum(self.window, p.keys)
         keys = None if p.keys is p.queries else p.keys
-        pairs = visible_pairs(p.queries, window, causal=self.causal, keys=keys, chunk=self.chunk) / p.cp
-        heads = self.heads / p.tp
-        kv_heads = self._kv_share(p.tp)
-        if p.fused_attention:
-            # a ring of cp ranks works in cp steps, each on the keys that have just come by
-            kernel = Attention(
-                "attention core",
-                sequences=p.sequences,
-                heads=heads,
-                kv_heads=kv_heads,
-                head_dim=self.head_dim,
-                queries=p.queries / p.cp,
-                keys=p.keys / p.cp,
-                pairs=pairs / p.cp,
-                backward=backward,
-                dtype=p.core_dtype,
-                element_bytes=p.element_bytes,
-            )
-            steps = Serial("core", (Repeat("ring steps", p.cp, kernel), self._merge(p, backward=backward)))
-            return Serial("core", (*self._ring(p, steps, backward=backward), steps))
-        return self._unfused_core(p, heads, backward=backward)
-
-    def _merge(self, p: Pass, *, backward: bool) -> Work:
-        """Joins a step's result to the running one in 32 bits; backward adds up three gradients."""
-        queries, keys = p.tokens * self.query_width / p.tp, p.tokens * self._kv_share(p.tp) * self.head_dim
-        added = queries + 2 * keys if backward else queries
-        moved = added * (p.element_bytes + 2 * 4) * (p.cp - 1)
-        return Stream("merge ring steps", moved, "copy", p.cp - 1)
-
-    def _ring(self, p: Pass, steps: Work, *, backward: bool) -> tuple[Work, ...]:
-        """Keys and values pass around the cp ranks; backward their gradients come along."""
-        payload = p.sequences * p.queries * 2 * self._kv_share(p.tp) * self.head_dim * p.element_bytes
-        messages: list[Work] = [Collective("cp keys and values", "all_gather", payload, "cp")]
-        if backward:
-            messages.append(Collective("cp key and value gradients", "reduce_scatter", payload, "cp"))
-        ring = Serial("cp ring", tuple(messages))
-        return (
-            (Overlap("cp ring", ring, Repeat("steps", 1 - 1 / p.cp, steps)),)
-            if p.overlap_context
-            else (ring,)
+        pairs = visible_pairs(p.queries, window, causal=self.causal, keys=keys, chunk=self.chunk)
+        heads, kv_heads = self.heads / p.tp, self._kv_share(p.tp)
+        width, seen = self.query_width / p.tp, 2 * kv_heads * self.head_dim
+        if not p.fused_attention:
+            return gathered_core(p, self._unfused_core(p, heads, backward=backward), seen, backward=backward)
+        kernel = Attention(
+            "attention core",
+            sequences=p.sequences,
+            heads=heads,
+            kv_heads=kv_heads,
+            head_dim=self.head_dim,
+            queries=p.queries,
+            keys=p.keys,
+            pairs=pairs,
+            backward=backward,
+            dtype=p.core_dtype,
+            element_bytes=p.element_bytes,
         )
+        return shared_core(p, kernel, queries=width, keys=seen, results=width)
 
     def _unfused_core(self, p: Pass, heads: Any, *, backward: bool) -> Work:
         # batched products over full score matrices: eager kernels compute what the mask later drops

@@ -281,18 +281,23 @@ def _tensor_messages(p: Pass, hidden: int, kinds: Kinds, beside: tuple[Matmul, .
     messages = tuple(Collective(name, kind, elements * _message_bytes(p, kind), "tp") for name, kind in kinds)
     if not p.overlap_tensor or not beside:
         return messages
-    # pipelined in tp pieces: the first (or last) piece has nothing to hide behind
     products = beside + beside[-1:] * (len(messages) - len(beside))
-    return tuple(
-        Serial(
-            message.name,
-            (
-                Repeat("first piece", 1 / p.tp, message),
-                Overlap("other pieces", Repeat("pieces", 1 - 1 / p.tp, message), product),
-            ),
-        )
-        for message, product in zip(messages, products, strict=False)
-    )
+    return tuple(_in_pieces(p, *pair) for pair in zip(messages, products, strict=False))
+
+
+def _in_pieces(p: Pass, message: Collective, product: Matmul) -> Work:
+    """A message cut into tp pieces that run beside pieces of the product next to it.
+
+    Pipelined, the first (or last) piece has nothing to hide behind. In a ring of sends the first piece is the rank's
+    own, and only the others travel (NVIDIA Transformer Engine's ring exchange); sums over all ranks have no such ring.
+    """
+    others = 1 - 1 / p.tp
+    if p.tensor_ring and message.kind != "all_reduce":
+        hop = message._replace(kind="send", payload=message.payload / p.tp)
+        sends, behind = Repeat("hops", p.tp - 1, hop), Repeat("pieces", others, product)
+        return Overlap(message.name, sends, behind)
+    hidden = Overlap("other pieces", Repeat("pieces", others, message), product)
+    return Serial(message.name, (Repeat("first piece", 1 / p.tp, message), hidden))
 
 
 def _message_bytes(p: Pass, kind: str) -> Any:

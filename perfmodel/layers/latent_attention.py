@@ -15,8 +15,9 @@ from perfmodel.layers.base import (
     region_exit,
     stream,
 )
+from perfmodel.layers.context import gathered_core, shared_core
 from perfmodel.layers.results import Result
-from perfmodel.work import Attention, Collective, Matmul, Overlap, Repeat, Serial, Work
+from perfmodel.work import Attention, Matmul, Serial, Work
 
 __all__ = ["LatentAttention"]
 
@@ -154,9 +155,10 @@ class LatentAttention(Layer):
         key, value = (self.key_dim, self.value_dim)
         if cached:
             key, value = self.kv_rank + self.rotary_dim, self.kv_rank
-        pairs = visible_pairs(p.queries, p.keys, causal=self.causal, keys=p.keys if cached else None) / p.cp
+        pairs = visible_pairs(p.queries, p.keys, causal=self.causal, keys=p.keys if cached else None)
         if not p.fused_attention:
-            return self._unfused(p, (key, value), backward=backward)
+            core = self._unfused(p, (key, value), backward=backward)
+            return gathered_core(p, core, heads * (key + value), backward=backward)
         # backward: three products of the size of keys (scores again, their two gradients) and two of that of values
         products, width = (5, 3 * key + 2 * value) if backward else (2, key + value)
         kernel = Attention(
@@ -165,26 +167,14 @@ class LatentAttention(Layer):
             heads=heads,
             kv_heads=1 if cached else heads,
             head_dim=width * p.cp / (p.cp * products),  # of an exact pass an exact mean
-            queries=p.queries / p.cp,
-            keys=p.keys / p.cp,
-            pairs=pairs / p.cp,
+            queries=p.queries,
+            keys=p.keys,
+            pairs=pairs,
             backward=backward,
             dtype=p.core_dtype,
             element_bytes=p.element_bytes,
         )
-        steps = Repeat("ring steps", p.cp, kernel)
-        return Serial("core", (*self._ring(p, steps, backward=backward), steps))
-
-    def _ring(self, p: Pass, steps: Work, *, backward: bool) -> tuple[Work, ...]:
-        """Expanded keys and values pass around the cp ranks; backward their gradients come along."""
-        width = self.heads / p.tp * (self.key_dim + self.value_dim)
-        payload = p.sequences * p.queries * width * p.element_bytes
-        messages: list[Work] = [Collective("cp keys and values", "all_gather", payload, "cp")]
-        if backward:
-            messages.append(Collective("cp key and value gradients", "reduce_scatter", payload, "cp"))
-        ring = Serial("cp ring", tuple(messages))
-        hidden = Overlap("cp ring", ring, Repeat("steps", 1 - 1 / p.cp, steps))
-        return (hidden if p.overlap_context else ring,)
+        return shared_core(p, kernel, queries=heads * key, keys=heads * (key + value), results=heads * value)
 
     def _unfused(self, p: Pass, dims: tuple[int, int], *, backward: bool) -> Work:
         """Batched products over full score matrices."""

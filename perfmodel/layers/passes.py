@@ -28,7 +28,9 @@ class Pass(NamedTuple):
     fused_attention : flash kernels; else scores are stored
     dropout : dropout masks are kept
     overlap_tensor : tensor-parallel messages are cut into pieces and run beside the product next to them
+    tensor_ring : these pieces go round the ranks by sends, else each is gathered or scattered by all
     overlap_context : keys and values travel while the ring works on the last ones
+    context : how attention sees a sequence that cp ranks share (a structure)
     kernels : whose kernels decide what is kept for backward
     source : tokens of the other sequence that cross-attention looks at [-]
     source_cached : an earlier pass has left its keys and values in the cache
@@ -56,6 +58,8 @@ class Pass(NamedTuple):
     dropout: bool = False
     overlap_tensor: bool = False
     overlap_context: bool = False
+    tensor_ring: bool = False
+    context: str = "ring"
     kernels: Kernels = "fused"
     ep: Any = 1
     expert_tp: Any = None

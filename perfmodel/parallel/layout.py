@@ -7,7 +7,9 @@ from typing import TYPE_CHECKING, Any, Literal, Self
 from pydantic import Field, field_validator, model_validator
 
 from perfmodel.errors import Faults, InputError
+from perfmodel.layers.context import Context
 from perfmodel.ops import where
+from perfmodel.parallel.placement import AXES, Axis
 from perfmodel.parallel.rules import RULES
 from perfmodel.schedules import schedule_class
 from perfmodel.schedules.zbv import Folded
@@ -58,6 +60,9 @@ class Parallel(Spec):
     """Layers of the last stage, likewise [-]."""
     cp: int = Degree
     """Context-parallel degree: ranks that share a sequence [-]."""
+    context: Context = "ring"
+    """How attention sees the whole sequence: keys and values go round (ring), are gathered first (all_gather, as
+    Llama 3 was trained), or tokens change places with heads (ulysses)."""
     ep: int = Degree
     """Expert-parallel degree: ranks of one stage that share its routed experts, carved out of tp · cp · dp [-]."""
     expert_tp: int | None = Field(default=None, ge=1, le=10**7)
@@ -91,6 +96,11 @@ class Parallel(Spec):
     dispatch: Literal["all_to_all", "deduplicated"] = "all_to_all"
     """How tokens travel to routed experts: a copy for each expert, or one for each node or rack with any of a token's
     experts, which spreads it there (DeepEP, HybridEP)."""
+    tp_overlap: Literal["none", "ring", "pipelined", None] = None
+    """How tensor-parallel messages run beside the product next to them: cut into pieces that all ranks pass on (ring)
+    or gather and scatter (pipelined); None is pipelined where overlap has tp, else none."""
+    order: tuple[Axis, ...] = AXES
+    """Placement of the axes, innermost first: neighbours of the first are next to each other."""
     overlap_shared: bool = False
     """Tokens travel to and from routed experts while shared experts compute (--moe-shared-expert-overlap)."""
 
@@ -109,6 +119,26 @@ class Parallel(Spec):
             )
         faults.raise_if_any()
         return self
+
+    @field_validator("order")
+    @classmethod
+    def _every_axis_once(cls, value: tuple[str, ...]) -> tuple[str, ...]:
+        if sorted(value) != sorted(AXES):
+            raise InputError(
+                f"order = {', '.join(value)} must name each of {', '.join(AXES)} once; nearest: {', '.join(AXES)}"
+            )
+        return value
+
+    @model_validator(mode="after")
+    def _one_tensor_overlap(self) -> Self:
+        if "tp" in self.overlap and self.tp_overlap == "none":
+            raise InputError("overlap has tp, and tp_overlap = 'none' hides nothing; leave one of them out")
+        return self
+
+    @property
+    def tensor_overlap(self) -> str:
+        """How tensor-parallel messages run beside products: none, ring or pipelined."""
+        return self.tp_overlap or ("pipelined" if "tp" in self.overlap else "none")
 
     @property
     def replica(self) -> int:

@@ -2,17 +2,19 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, Any, Literal, NamedTuple
 
-from perfmodel.ops import maximum, minimum
+from perfmodel.ops import floor, maximum, minimum, where
 
 if TYPE_CHECKING:
     from perfmodel.parallel.layout import Parallel
 
-__all__ = ["AXES", "Group", "groups"]
+__all__ = ["AXES", "Axis", "Group", "groups"]
 
-AXES = ("tp", "cp", "dp", "pp")
-"""Order of placement, innermost first: tensor ranks are neighbours, pipeline stages lie farthest apart (Megatron)."""
+Axis = Literal["tp", "cp", "dp", "pp"]
+AXES: tuple[Axis, ...] = ("tp", "cp", "dp", "pp")
+"""Usual order of placement, innermost first: tensor ranks are neighbours, pipeline stages lie farthest apart
+(Megatron-LM; its use-tp-pp-dp-mapping is tp, cp, pp, dp)."""
 
 
 class Group(NamedTuple):
@@ -22,14 +24,32 @@ class Group(NamedTuple):
     ----------
     ranks : members [-]
     stride : devices from one member to the next [-]
+    block : members that follow each other so, where the group has gaps; None is all of them [-]
+    jump : devices from one block to the next [-]
     """
 
     ranks: Any
     stride: Any
+    block: Any = None
+    jump: Any = None
+
+    def within(self, devices: Any) -> Any:
+        """Members that surely lie in one domain of so many devices [-].
+
+        Examples
+        --------
+        >>> Group(16, 2).within(8), Group(16, stride=2, block=2, jump=64).within(8)
+        (4.0, 2.0)
+        """
+        near = maximum(floor(devices / self.stride), 1.0)
+        if self.block is None:
+            return minimum(self.ranks, near)
+        blocks = minimum(self.ranks / self.block, maximum(floor(devices / self.jump), 1.0))
+        return minimum(self.block, near) * blocks
 
 
 def groups(layout: Parallel) -> dict[str, Group]:
-    """Where the ranks of each axis lie, in the order of `AXES`, and of the groups that they form.
+    """Where the ranks of each axis lie, and of the groups that they form.
 
     "data" joins cp and dp, which share gradients; "shard" are those that split one copy of the states, "replicate"
     those that hold the same part of different copies. "ends" are the first and the last pipeline stage.
@@ -49,23 +69,45 @@ def groups(layout: Parallel) -> dict[str, Group]:
     Examples
     --------
     >>> from perfmodel.parallel import Parallel
-    >>> groups(Parallel(tp=8, pp=4, dp=16))["pp"]
-    Group(ranks=4, stride=128)
+    >>> groups(Parallel(tp=8, pp=4, dp=16))["pp"][:2]
+    (4, 128)
     >>> placed = groups(Parallel(tp=2, pp=8, dp=32, ep=32))
-    >>> placed["expert tp"], placed["ep"], placed["expert data"]
-    (Group(ranks=1, stride=1), Group(ranks=32, stride=1), Group(ranks=2.0, stride=32))
+    >>> [placed[name][:2] for name in ("expert tp", "ep", "expert data")]
+    [(1, 1), (32, 1), (2.0, 32)]
     """
-    placed, stride = {}, 1
-    for axis in AXES:
+    placed: dict[str, Group] = {}
+    stride = 1
+    for axis in layout.order:
         ranks = getattr(layout, axis)
         placed[axis] = Group(ranks, stride)
         stride = stride * ranks
-    data = placed["data"] = Group(placed["cp"].ranks * placed["dp"].ranks, placed["cp"].stride)
+    data = placed["data"] = _joined(layout, placed["cp"], placed["dp"])
     shards = layout.state_ranks
-    placed["shard"] = data._replace(ranks=shards)
-    placed["replicate"] = Group(data.ranks / shards, data.stride * shards)
+    placed["shard"], placed["replicate"] = _split(data, shards)
     placed["ends"] = Group(minimum(layout.pp, 2), placed["pp"].stride * maximum(layout.pp - 1, 1))
     return placed | _expert_groups(layout, data, shards)
+
+
+def _joined(layout: Parallel, cp: Group, dp: Group) -> Group:
+    """The ranks of both axes, numbered by the inner one first."""
+    places = layout.order.index("cp"), layout.order.index("dp")
+    inner, outer = (cp, dp) if places[0] < places[1] else (dp, cp)
+    ranks = cp.ranks * dp.ranks
+    if abs(places[0] - places[1]) == 1:
+        return Group(ranks, inner.stride)
+    return Group(ranks, inner.stride, inner.ranks, outer.stride)
+
+
+def _split(data: Group, shards: Any) -> tuple[Group, Group]:
+    """Neighbours that split one copy of the states, and those that hold the same part of different copies."""
+    copies = data.ranks / shards
+    if data.block is None:
+        return data._replace(ranks=shards), Group(copies, data.stride * shards)
+    left, blocks = maximum(data.block / shards, 1.0), maximum(shards / data.block, 1.0)
+    stride = where(shards < data.block, data.stride * shards, data.jump * blocks)
+    return data._replace(ranks=shards, block=minimum(data.block, shards)), Group(
+        copies, stride, left, data.jump * blocks
+    )
 
 
 def _expert_groups(layout: Parallel, data: Group, shards: Any) -> dict[str, Group]:

@@ -6,7 +6,9 @@ from collections.abc import Callable, Iterator
 from typing import TYPE_CHECKING
 
 from perfmodel.errors import InputError
-from perfmodel.layers import MixtureOfExperts
+from perfmodel.layers import MixtureOfExperts, SelfAttention
+from perfmodel.layers.latent_attention import LatentAttention
+from perfmodel.parallel.placement import AXES
 from perfmodel.schedules import schedule_class
 
 if TYPE_CHECKING:
@@ -15,6 +17,8 @@ if TYPE_CHECKING:
     from perfmodel.workload import Training
 
 __all__ = ["RULES"]
+
+_HEADED = (SelfAttention, LatentAttention)
 
 
 def _divisors(number: int) -> list[int]:
@@ -79,6 +83,29 @@ def tensor_fits_key_values(layout: Parallel, model: Model, work: Training) -> It
                 f"tp = {layout.tp} neither divides the {heads} key-value heads nor is a multiple of them; "
                 f"{_choices(valid, layout.tp)}"
             )
+
+
+def heads_fit_context(layout: Parallel, model: Model, work: Training) -> Iterator[str]:
+    """Where tokens change places with heads, every context-parallel rank gets whole heads."""
+    if layout.context != "ulysses" or layout.cp == 1:
+        return
+    for heads in sorted({layer.heads for layer, _ in model.layers() if isinstance(layer, _HEADED)}):
+        if heads % (layout.tp * layout.cp):
+            valid = [cp for cp in _divisors(heads) if heads % (layout.tp * cp) == 0]
+            yield (
+                f"context = 'ulysses' gives heads to tp · cp = {layout.tp} · {layout.cp} = {layout.tp * layout.cp} "
+                f"ranks, which does not divide the {heads} attention heads; "
+                + (f"{_choices(valid, layout.cp)} for cp" if valid else "nearest: context = 'ring'")
+            )
+
+
+def order_suits_experts(layout: Parallel, model: Model, work: Training) -> Iterator[str]:
+    """Experts are dealt to neighbours of one stage, in the usual order of placement."""
+    if layout.ep > 1 and layout.order != AXES:
+        yield (
+            f"order = {', '.join(layout.order)} with ep = {layout.ep}, but experts are dealt to the ranks of a stage "
+            f"as the usual order has them; nearest: order = {', '.join(AXES)}"
+        )
 
 
 def chunk_has_layer(layout: Parallel, model: Model, work: Training) -> Iterator[str]:
@@ -225,6 +252,8 @@ RULES: tuple[Callable[[Parallel, Model, Training], Iterator[str]], ...] = (
     experts_are_shared,
     experts_fit_a_stage,
     tensor_fits_key_values,
+    heads_fit_context,
+    order_suits_experts,
     tensor_has_something_to_split,
     context_is_one_sequence,
     pipeline_has_one_stream,

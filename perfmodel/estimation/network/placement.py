@@ -7,7 +7,7 @@ from typing import Any, NamedTuple
 
 from perfmodel.estimation.machine import TierRate
 from perfmodel.formulas.torus import axis_all_to_all, axis_bandwidth, axis_hops
-from perfmodel.ops import ceil, floor, maximum, minimum, where
+from perfmodel.ops import ceil, maximum, minimum, where
 from perfmodel.parallel import Group
 
 __all__ = ["Hop", "exchange_bandwidth", "gather_bandwidth", "placement", "torus_hops"]
@@ -65,7 +65,7 @@ def placement(group: Group, tiers: tuple[TierRate, ...]) -> list[Hop]:
     for tier in tiers:
         inside, whole = ranks, 1.0
         if tier is not tiers[-1]:
-            inside = minimum(ranks, maximum(floor(tier.size / group.stride), 1.0))
+            inside = minimum(ranks, group.within(tier.size))
             whole = ceil(ranks / inside)
         fewest = ranks - (parts - 1.0) * below
         hops.append(Hop(tier, inside, below, fewest, parts, whole, group.stride))
