@@ -10,7 +10,7 @@ from perfmodel.decoder import decoder
 from perfmodel.errors import InputError
 from perfmodel.estimation import estimate
 from perfmodel.layers import Pass, SelfAttention
-from perfmodel.parallel import AXES, Group, Parallel, groups
+from perfmodel.parallel import AXES, Group, Parallel, Spread, groups
 from perfmodel.work import Collective, flops, total
 from perfmodel.workload import Training
 from tests.strategies import cluster, gpt, ideal
@@ -166,12 +166,12 @@ def test_data_ranks_apart_lie_in_blocks():
     placed = groups(
         Parallel(tp=2, cp=2, pp=2, dp=8, order=("tp", "cp", "pp", "dp"), sharding="hsdp", shards=4)
     )
-    assert placed["data"] == Group(16, 2, 2, 8)
+    assert placed["data"] == Spread(16, 2, 2, 8)
     assert [placed["data"].within(size) for size in (1, 4, 8, 16, 128)] == [1, 2, 2, 4, 16]
-    assert placed["shard"] == Group(4, 2, 2, 8)
-    assert placed["replicate"] == Group(4, 16, 1, 16)
+    assert placed["shard"] == Spread(4, 2, 2, 8)
+    assert placed["replicate"] == Spread(4, 16, 1, 16)
     few = groups(Parallel(tp=2, cp=4, pp=2, dp=8, order=("tp", "cp", "pp", "dp"), sharding="hsdp", shards=2))
-    assert (few["shard"], few["replicate"]) == (Group(2, 2, 2, 16), Group(16, 4, 2, 16))
+    assert (few["shard"], few["replicate"]) == (Spread(2, 2, 2, 16), Spread(16, 4, 2, 16))
 
 
 @given(order=st.permutations(AXES))

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any, NamedTuple
 
 from perfmodel.layers import Pass
-from perfmodel.parallel import Group
+from perfmodel.parallel import Ranks
 from perfmodel.work import Work
 
 __all__ = ["MEMORY_KINDS", "Costs", "StageMemory"]
@@ -61,6 +61,6 @@ class Costs(NamedTuple):
     samples: Any
     tokens: Any
     entered: Pass
-    groups: dict[str, Group]
+    groups: dict[str, Ranks]
     dtype: str
     core_dtype: str

@@ -11,7 +11,7 @@ from perfmodel.estimation.operators import attention_seconds, matmul_seconds, st
 from perfmodel.estimation.pipeline import pipelined
 from perfmodel.estimation.timed import Timed, beside, repeated, series
 from perfmodel.ops import maximum
-from perfmodel.parallel import Group
+from perfmodel.parallel import Ranks
 from perfmodel.work import (
     Attention,
     Collective,
@@ -43,7 +43,7 @@ class Clock:
     groups : where the ranks of each axis lie
     """
 
-    def __init__(self, rates: Machine, groups: dict[str, Group]) -> None:
+    def __init__(self, rates: Machine, groups: dict[str, Ranks]) -> None:
         self.rates, self.groups = rates, groups
         self._known: dict[int, tuple[Work, Timed]] = {}
         self._messages: dict[tuple[Any, ...], Message] = {}

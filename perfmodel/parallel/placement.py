@@ -9,7 +9,7 @@ from perfmodel.ops import floor, maximum, minimum, where
 if TYPE_CHECKING:
     from perfmodel.parallel.layout import Parallel
 
-__all__ = ["AXES", "Axis", "Group", "groups"]
+__all__ = ["AXES", "Axis", "Group", "Ranks", "Spread", "groups"]
 
 Axis = Literal["tp", "cp", "dp", "pp"]
 AXES: tuple[Axis, ...] = ("tp", "cp", "dp", "pp")
@@ -24,31 +24,55 @@ class Group(NamedTuple):
     ----------
     ranks : members [-]
     stride : devices from one member to the next [-]
-    block : members that follow each other so, where the group has gaps; None is all of them [-]
-    jump : devices from one block to the next [-]
     """
 
     ranks: Any
     stride: Any
-    block: Any = None
-    jump: Any = None
 
     def within(self, devices: Any) -> Any:
         """Members that surely lie in one domain of so many devices [-].
 
         Examples
         --------
-        >>> Group(16, 2).within(8), Group(16, stride=2, block=2, jump=64).within(8)
-        (4.0, 2.0)
+        >>> Group(16, 2).within(8)
+        4.0
         """
-        near = maximum(floor(devices / self.stride), 1.0)
-        if self.block is None:
-            return minimum(self.ranks, near)
-        blocks = minimum(self.ranks / self.block, maximum(floor(devices / self.jump), 1.0))
-        return minimum(self.block, near) * blocks
+        return minimum(self.ranks, maximum(floor(devices / self.stride), 1.0))
 
 
-def groups(layout: Parallel) -> dict[str, Group]:
+class Spread(NamedTuple):
+    """Ranks of two axes that have another one between them: blocks of neighbours, far apart.
+
+    Parameters
+    ----------
+    ranks : members [-]
+    stride : devices from one member of a block to the next [-]
+    block : members of a block [-]
+    jump : devices from one block to the next [-]
+    """
+
+    ranks: Any
+    stride: Any
+    block: Any
+    jump: Any
+
+    def within(self, devices: Any) -> Any:
+        """Members that surely lie in one domain of so many devices [-].
+
+        Examples
+        --------
+        >>> Spread(16, stride=2, block=2, jump=64).within(8), Spread(16, stride=2, block=2, jump=64).within(128)
+        (2.0, 4.0)
+        """
+        near = minimum(self.block, maximum(floor(devices / self.stride), 1.0))
+        return near * minimum(self.ranks / self.block, maximum(floor(devices / self.jump), 1.0))
+
+
+Ranks = Group | Spread
+"""A group of ranks, wherever they lie."""
+
+
+def groups(layout: Parallel) -> dict[str, Ranks]:
     """Where the ranks of each axis lie, and of the groups that they form.
 
     "data" joins cp and dp, which share gradients; "shard" are those that split one copy of the states, "replicate"
@@ -69,13 +93,13 @@ def groups(layout: Parallel) -> dict[str, Group]:
     Examples
     --------
     >>> from perfmodel.parallel import Parallel
-    >>> groups(Parallel(tp=8, pp=4, dp=16))["pp"][:2]
-    (4, 128)
+    >>> groups(Parallel(tp=8, pp=4, dp=16))["pp"]
+    Group(ranks=4, stride=128)
     >>> placed = groups(Parallel(tp=2, pp=8, dp=32, ep=32))
-    >>> [placed[name][:2] for name in ("expert tp", "ep", "expert data")]
-    [(1, 1), (32, 1), (2.0, 32)]
+    >>> placed["expert tp"], placed["ep"], placed["expert data"]
+    (Group(ranks=1, stride=1), Group(ranks=32, stride=1), Group(ranks=2.0, stride=32))
     """
-    placed: dict[str, Group] = {}
+    placed: dict[str, Any] = {}
     stride = 1
     for axis in layout.order:
         ranks = getattr(layout, axis)
@@ -88,29 +112,28 @@ def groups(layout: Parallel) -> dict[str, Group]:
     return placed | _expert_groups(layout, data, shards)
 
 
-def _joined(layout: Parallel, cp: Group, dp: Group) -> Group:
+def _joined(layout: Parallel, cp: Group, dp: Group) -> Ranks:
     """The ranks of both axes, numbered by the inner one first."""
     places = layout.order.index("cp"), layout.order.index("dp")
     inner, outer = (cp, dp) if places[0] < places[1] else (dp, cp)
     ranks = cp.ranks * dp.ranks
     if abs(places[0] - places[1]) == 1:
         return Group(ranks, inner.stride)
-    return Group(ranks, inner.stride, inner.ranks, outer.stride)
+    return Spread(ranks, inner.stride, inner.ranks, outer.stride)
 
 
-def _split(data: Group, shards: Any) -> tuple[Group, Group]:
+def _split(data: Ranks, shards: Any) -> tuple[Ranks, Ranks]:
     """Neighbours that split one copy of the states, and those that hold the same part of different copies."""
     copies = data.ranks / shards
-    if data.block is None:
-        return data._replace(ranks=shards), Group(copies, data.stride * shards)
-    left, blocks = maximum(data.block / shards, 1.0), maximum(shards / data.block, 1.0)
-    stride = where(shards < data.block, data.stride * shards, data.jump * blocks)
-    return data._replace(ranks=shards, block=minimum(data.block, shards)), Group(
-        copies, stride, left, data.jump * blocks
-    )
+    if isinstance(data, Group):
+        return Group(shards, data.stride), Group(copies, data.stride * shards)
+    jump = data.jump * maximum(shards / data.block, 1.0)
+    stride = where(shards < data.block, data.stride * shards, jump)
+    left = maximum(data.block / shards, 1.0)  # members of a block that hold the same part
+    return data._replace(ranks=shards, block=minimum(data.block, shards)), Spread(copies, stride, left, jump)
 
 
-def _expert_groups(layout: Parallel, data: Group, shards: Any) -> dict[str, Group]:
+def _expert_groups(layout: Parallel, data: Ranks, shards: Any) -> dict[str, Ranks]:
     columns, sharing = layout.tp_in_experts, layout.ep * layout.tp_in_experts
     alike = Group(data.ranks * layout.tp / sharing, sharing)
     split = maximum(shards * layout.tp / sharing, 1.0)

@@ -14,7 +14,7 @@ from perfmodel.estimation.machine import machine
 from perfmodel.estimation.timing import Clock
 from perfmodel.hardware import Cluster, Device
 from perfmodel.layers.attention import visible_pairs
-from perfmodel.parallel import Group
+from perfmodel.parallel import Group, Ranks
 from perfmodel.work import Attention, Collective, Matmul, Serial, Stream, Work
 
 __all__ = ["Batch", "batches", "operator_times", "times_of"]
@@ -100,7 +100,7 @@ class Batch(NamedTuple):
     dtype: str
     work: Work
     cluster: Cluster
-    groups: dict[str, Group]
+    groups: dict[str, Ranks]
     dtypes: tuple[str, ...]
 
 

@@ -10,7 +10,7 @@ from perfmodel.estimation.network import algorithms
 from perfmodel.estimation.network.choice import Choice, Route, Way, fastest
 from perfmodel.estimation.network.placement import Hop, placement
 from perfmodel.ops import floor, where
-from perfmodel.parallel import Group
+from perfmodel.parallel import Ranks
 from perfmodel.work import Collective
 
 __all__ = ["Message", "collective_seconds"]
@@ -31,7 +31,7 @@ class Message(NamedTuple):
     route: Route
 
 
-def collective_seconds(work: Collective, m: Machine, group: Group) -> Message:
+def collective_seconds(work: Collective, m: Machine, group: Ranks) -> Message:
     """Time of a message among the ranks of its axis; none over one rank.
 
     Parameters
@@ -82,7 +82,7 @@ def _reductions(payload: Any, hops: list[Hop], several: bool) -> Iterator[Way]:
         yield algorithms.sharp(payload, hops)
 
 
-def _send(work: Collective, m: Machine, group: Group) -> Message:
+def _send(work: Collective, m: Machine, group: Ranks) -> Message:
     """One message to the neighbour, over the innermost tier that holds both."""
     first = m.tiers[0]
     start: Any = first.fit.start + first.fit.step
@@ -101,7 +101,7 @@ def _send(work: Collective, m: Machine, group: Group) -> Message:
     return Message(latency + sum(shares.values(), start=0.0), {"network_latency": latency, **shares}, route)
 
 
-def _link(tier: TierRate, group: Group, m: Machine) -> Any:
+def _link(tier: TierRate, group: Ranks, m: Machine) -> Any:
     if tier.torus or tier.mesh or tier.subset_links:
         return tier.link
     # neighbours whole domains apart have the same place in their nodes: they meet on one rail

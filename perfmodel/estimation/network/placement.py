@@ -8,7 +8,7 @@ from typing import Any, NamedTuple
 from perfmodel.estimation.machine import TierRate
 from perfmodel.formulas.torus import axis_all_to_all, axis_bandwidth, axis_hops
 from perfmodel.ops import ceil, maximum, minimum, where
-from perfmodel.parallel import Group
+from perfmodel.parallel import Ranks
 
 __all__ = ["Hop", "exchange_bandwidth", "gather_bandwidth", "placement", "torus_hops"]
 
@@ -41,7 +41,7 @@ class Hop(NamedTuple):
         return where(self.inside > self.below, 1.0, 0.0)
 
 
-def placement(group: Group, tiers: tuple[TierRate, ...]) -> list[Hop]:
+def placement(group: Ranks, tiers: tuple[TierRate, ...]) -> list[Hop]:
     """Spread a group's ranks over the tiers, innermost first.
 
     Parameters
