@@ -24,7 +24,7 @@ from perfmodel.specs import Spec, field_docs, schemas, write_schemas
 from perfmodel.units import Dimension
 from perfmodel.units import show as shown
 from perfmodel.validation import Report
-from perfmodel.workload import OPTIMIZERS, POLICIES
+from perfmodel.workload import OPTIMIZERS, POLICIES, Offload
 
 __all__ = ["app", "main"]
 
@@ -112,6 +112,13 @@ def estimate(  # noqa: PLR0917  # one parameter an option
     kernels: Annotated[
         str, typer.Option(help="Whose kernels keep activations: fused, eager or transformers.")
     ] = "fused",
+    offload: Annotated[
+        str, typer.Option(help="What lies outside: weights, gradients, optimizer, or activations by name.")
+    ] = "",
+    offload_to: Annotated[str, typer.Option(help="host or nvme.")] = "host",
+    storage: Annotated[
+        str | None, typer.Option(help='Storage bandwidth of one device, such as "3 GB/s"; for nvme.')
+    ] = None,
     optimizer: Annotated[str, typer.Option(help=", ".join(OPTIMIZERS) + ".")] = "adamw",
     attention: Annotated[str, typer.Option(help="flash or unfused.")] = "flash",
     tp: Annotated[int, typer.Option(help="Tensor-parallel degree.")] = 1,
@@ -159,6 +166,7 @@ def estimate(  # noqa: PLR0917  # one parameter an option
         recompute_keep=tuple(_listed(recompute_keep)),
         recompute_every=recompute_every,
         kernels=kernels,
+        offload=Offload.of(_listed(offload), to=offload_to),
         optimizer=optimizer,
         attention=attention,
     )
@@ -184,6 +192,8 @@ def estimate(  # noqa: PLR0917  # one parameter an option
     )
     chosen = pm.Efficiency.load(efficiency) if efficiency else None
     machine = _machine(cluster, device, devices)
+    if storage is not None:
+        machine = machine.replace(storage=storage)
     est = pm.estimate(chosen_model, work, layout, machine, efficiency=chosen)
     if as_json:
         _print_json(est.to_dict())

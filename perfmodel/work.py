@@ -1,8 +1,8 @@
 """The tree of work: what has to be done, countable by hand, with no hardware and no seconds.
 
-A leaf is an operator with its demands: `Matmul`, `Attention`, `Stream` or `Collective`. A node says how its parts
-follow each other: `Serial`, `Repeat`, `Overlap` or `Pipeline`. Every number in it is per device, and may be a float,
-an array or a symbol. Times, breakdowns, counts and explanations are all folds of this one tree.
+A leaf is an operator with its demands: `Matmul`, `Attention`, `Stream`, `Collective` or `Transfer`. A node says how its
+parts follow each other: `Serial`, `Repeat`, `Overlap` or `Pipeline`. Every number in it is per device, and may be a
+float, an array or a symbol. Times, breakdowns, counts and explanations are all folds of this one tree.
 
 >>> layer = Serial("layer", (Matmul("up", 8, 4, 2), Matmul("down", 8, 2, 4)))
 >>> total(Repeat("layers", 3, layer), flops)
@@ -18,7 +18,7 @@ from perfmodel.ops import Number, maximum, where
 
 __all__ = [
     "Attention", "Collective", "Leaf", "Matmul", "Overlap", "Pipeline", "Repeat", "Serial", "Stage", "Stages",
-    "Stream", "Work", "flops", "kernels", "leaves", "memory_bytes", "total",
+    "Stream", "Transfer", "Work", "flops", "kernels", "leaves", "memory_bytes", "total",
 ]  # fmt: skip
 
 
@@ -124,6 +124,21 @@ class Collective(NamedTuple):
     most_domains: int | None = None
 
 
+class Transfer(NamedTuple):
+    """Bytes that move outside the device's memory, by engines of their own that take no cores.
+
+    Parameters
+    ----------
+    name : what is moved
+    bytes : moved [B]
+    link : which resource: host_link (between device and host), storage, or host_memory (read and written by the host)
+    """
+
+    name: str
+    bytes: Any
+    link: str
+
+
 class Serial(NamedTuple):
     """Parts one after the other."""
 
@@ -148,12 +163,14 @@ class Overlap(NamedTuple):
     work : what runs concurrently
     behind : the work it hides behind; counted where it stands in the tree, not here
     taken : other messages that hide behind the same and come first; counted where they stand, not here
+    contends : what is hidden takes cores of the device, as messages do; copies to the host do not
     """
 
     name: str
     work: Work
     behind: Work
     taken: Work | None = None
+    contends: bool = True
 
 
 class Stage(NamedTuple):
@@ -240,7 +257,7 @@ class Pipeline(NamedTuple):
     hides: Any = 0.0
 
 
-Leaf = Matmul | Attention | Stream | Collective
+Leaf = Matmul | Attention | Stream | Collective | Transfer
 Work = Leaf | Serial | Repeat | Overlap | Pipeline
 NOTHING = Serial("nothing", ())
 
@@ -322,5 +339,7 @@ def memory_bytes(leaf: Leaf) -> Any:
 
 
 def kernels(leaf: Leaf) -> Any:
-    """Kernels the host has to launch for a leaf [-]."""
+    """Kernels the host has to launch for a leaf; copies to the host are none [-]."""
+    if isinstance(leaf, Transfer):
+        return 0
     return leaf.launches if isinstance(leaf, Stream) else 1

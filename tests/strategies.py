@@ -14,6 +14,7 @@ from perfmodel.workload import Training
 __all__ = ["Job", "cluster", "clusters", "device", "efficiencies", "gpt", "ideal", "jobs", "models", "spread"]
 
 DEPTH = st.integers(1, 12)
+NO_LOSS = {"host_link": 1, "storage": 1, "host_memory": 1e11}
 INVENTED = {"sources": ("invented for a test",), "confidence": "estimate"}
 
 
@@ -109,7 +110,7 @@ def ideal(**changes) -> Efficiency:
         "matmul": {"default": {"compute": 1, "memory": 1, "latency": 0, "exponent": 1}},
         "attention": {"compute": 1, "backward": 1, "memory": 1, "latency": 0, "exponent": 1, "softmax_dims": 0},
         "stream": {"latency": 0, "memory": {"copy": 1}}, "collective": {"default": message},
-        "overlap": {"slowdown": 0}, "host": {"launch": 0},
+        "overlap": {"slowdown": 0}, "host": {"launch": 0}, "offload": NO_LOSS,
         "overhead": {"context": 0, "communication": 0, "fragmentation": 0}, **INVENTED,
     }  # fmt: skip
     messages = {tier: message | given for tier, given in changes.pop("collective", {}).items()}
@@ -150,7 +151,7 @@ def efficiencies() -> st.SearchStrategy[Efficiency]:
         lambda matmul, attention, stream, inner, outer, slowdown, launch: Efficiency(
             id="invented", name="Invented", residual="not measured", matmul={"default": matmul}, attention=attention,
             stream=stream, collective={"scale_up": inner, "default": outer}, overlap={"slowdown": slowdown},
-            host={"launch": launch}, overhead=overhead, **INVENTED,
+            host={"launch": launch}, offload=NO_LOSS, overhead=overhead, **INVENTED,
         ),
         matmul, attention, stream, _collective_fits(), _collective_fits(), st.floats(0, 0.5), _micros(10),
     )  # fmt: skip

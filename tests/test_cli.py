@@ -25,6 +25,16 @@ def run(command: str, capsys: pytest.CaptureFixture[str]) -> tuple[int, str, str
     return int(stop.value.code or 0), out, err
 
 
+def test_a_job_keeps_and_offloads_what_it_is_told(capsys: pytest.CaptureFixture[str]) -> None:
+    chosen = "--recompute full --recompute-policy save_qkv_proj --recompute-keep output"
+    code, out, err = run(
+        f"{JOB} {chosen} --offload optimizer,query --offload-to nvme --storage 3GB/s", capsys
+    )
+    assert code == 0, err
+    assert "recompute save_qkv_proj but for output, offload activations (query), optimizer to nvme" in out
+    assert "on its storage" in out
+
+
 def test_a_job_that_fits(capsys: pytest.CaptureFixture[str]) -> None:
     code, out, err = run(JOB, capsys)
     assert code == 0, err

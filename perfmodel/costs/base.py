@@ -22,6 +22,8 @@ class StageMemory(NamedTuple):
     weights, gradients, optimizer : model states, exact [B]
     activations : kept for backward, all live micro-batches [B]
     buffers : gathered weights, logits and the like, alive for a moment [B]
+    reused : gradients that come into being where activations have been, once backward has freed them [B]
+    offloaded : of states and activations, outside the device [B]
     """
 
     stage: str
@@ -30,11 +32,13 @@ class StageMemory(NamedTuple):
     optimizer: Any
     activations: Any
     buffers: Any
+    reused: Any = 0
+    offloaded: Any = 0
 
     @property
     def total(self) -> Any:
-        """All kinds together [B]."""
-        return self.weights + self.gradients + self.optimizer + self.activations + self.buffers
+        """All kinds together, on the device [B]."""
+        return self.weights + self.gradients + self.optimizer + self.activations + self.buffers - self.reused
 
 
 class Costs(NamedTuple):

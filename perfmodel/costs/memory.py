@@ -5,17 +5,16 @@ from __future__ import annotations
 from typing import Any, NamedTuple
 
 from perfmodel.costs.base import StageMemory
-from perfmodel.costs.parameters import Held, held, summed
+from perfmodel.costs.parameters import Held, held, own, summed
 from perfmodel.costs.parts import Part, parts
 from perfmodel.costs.recompute import recomputed, recomputed_share
 from perfmodel.costs.stages import alive, deal
 from perfmodel.costs.states import optimizer_bytes
-from perfmodel.formulas.memory import sharded
 from perfmodel.layers import Layer, Pass
 from perfmodel.layers.embedding import Head
 from perfmodel.model import Model
-from perfmodel.ops import maximum
-from perfmodel.parallel import Parallel, groups
+from perfmodel.ops import maximum, minimum, where
+from perfmodel.parallel import Parallel
 from perfmodel.work import Stage
 from perfmodel.workload import Training
 
@@ -51,6 +50,7 @@ class _Held(NamedTuple):
     states_entry, states_body, states_exit : optimizer states of these parameters [B]
     head_copy, states_head : parameters of a tied head, held again where the embedding is not [-], and its states [B]
     saved_entry, saved_body, saved_exit : activations that one micro-batch leaves there [B]
+    moved : of those of the body, outside the device; moved_once, of its largest repetition [B]
     recomputed, logits : alive for a moment: a recomputed block, the gradient of the logits [B]
     layer : parameters of the largest repetition of a block [-]
     """
@@ -66,6 +66,8 @@ class _Held(NamedTuple):
     saved_entry: Any
     saved_body: Any
     saved_exit: Any
+    moved: Any
+    moved_once: Any
     recomputed: Any
     logits: Any
     layer: Any
@@ -84,12 +86,15 @@ def _held(model: Model, work: Training, layout: Parallel, p: Pass) -> _Held:
     largest: Any = 0
     moment: Any = 0
     saved: Any = 0
+    moved: Any = 0
+    once: Any = 0
     share = recomputed_share(model, work)
     for block in found.blocks:
         again = recomputed(block, work)
         largest = maximum(largest, sum(block.parameters().values()))
         moment = maximum(moment, again.moment)
         saved = saved + block.repeat * (block.saved() - share * again.spared)
+        moved, once = moved + block.repeat * share * again.moved, maximum(once, again.moved)
     return _Held(
         entry=found.entry.parameters(),
         body=found.body_parameters(),
@@ -102,6 +107,8 @@ def _held(model: Model, work: Training, layout: Parallel, p: Pass) -> _Held:
         saved_entry=found.entry.saved() + _saved_once(found.blocks, work),
         saved_body=saved,
         saved_exit=found.exit.saved(),
+        moved=moved,
+        moved_once=once,
         recomputed=moment,
         logits=sum(layer.loss_bytes(seen) for layer, seen in found.exit.layers if isinstance(layer, Head)),
         layer=largest,
@@ -139,25 +146,26 @@ def _stage(parts: _Held, work: Training, layout: Parallel, stage: Stage) -> Stag
     kept = zip(
         times, (parts.states_body, parts.states_entry, parts.states_exit, parts.states_head), strict=True
     )
-    parameters, states, alike = summed(sizes), summed(kept), groups(layout)
+    parameters, states = summed(sizes), summed(kept)
     live = alive(layout, layout.micro_batches(work.global_batch), index)
 
     def split(amounts: Held, each: Any, what: str) -> Any:
-        whole: Any = 0
-        for group, amount in amounts.items():
-            ranks = alike[layout.state_axis(group)].ranks if what in layout.sharded else 1
-            whole = whole + sharded(size=amount * each, ranks=ranks)
-        return whole
+        return own(amounts, layout, split=what in layout.sharded) * each
 
     everything = sum(parameters.values())
-    return StageMemory(
+    moved = live * share * parts.moved
+    here = StageMemory(
         stage.name,
         weights=split(parameters, formats.held_bytes, "weights"),
         gradients=split(
-            parameters, formats.gradient_bytes, "gradients" if layout.reduces_every_pass else "nothing"
+            parameters,
+            formats.gradient_bytes + formats.pass_gradient_bytes,
+            "gradients" if layout.reduces_every_pass else "nothing",
         ),
         optimizer=split(states, 1, "optimizer"),
-        activations=live * (share * parts.saved_body + opens * parts.saved_entry) + closes * parts.saved_exit,
+        activations=live * (share * parts.saved_body + opens * parts.saved_entry)
+        + closes * parts.saved_exit
+        - moved,
         buffers=_buffers(
             parts,
             work,
@@ -166,6 +174,38 @@ def _stage(parts: _Held, work: Training, layout: Parallel, stage: Stage) -> Stag
             ends=everything - share * sum(parts.body.values()),
             closes=closes,
         ),
+        offloaded=moved,
+    )
+    return _reusing(_offloaded(here, parts, work, layout), work, layout)
+
+
+def _reusing(stage: StageMemory, work: Training, layout: Parallel) -> StageMemory:
+    """The stage with what gradients and activations never hold at once.
+
+    Split gradients come into being one layer after the other (FSDP; the step before has dropped its own), while the
+    activations of that layer go; with several micro-batches they are there from the second on. Others fill a buffer
+    that is always there (Megatron-LM, DDP).
+    """
+    if "weights" not in layout.sharded:
+        return stage
+    once = where(layout.micro_batches(work.global_batch) <= 1, 1.0, 0.0)
+    return stage._replace(reused=once * minimum(stage.gradients, stage.activations))
+
+
+def _offloaded(stage: StageMemory, parts: _Held, work: Training, layout: Parallel) -> StageMemory:
+    """The stage with what lies outside taken off; two layers' copies are on their way, one out, one in."""
+    offload, formats = work.offload, work.formats
+    if not offload.anything:
+        return stage
+    away = {
+        kind: getattr(offload, kind) * getattr(stage, kind) for kind in ("weights", "gradients", "optimizer")
+    }
+    passing = 2 * parts.moved_once
+    if "weights" not in layout.sharded:  # those that are gathered have their place among the buffers
+        passing = passing + 2 * offload.weights * parts.layer * formats.weight_bytes
+    left = {kind: getattr(stage, kind) - size for kind, size in away.items()}
+    return stage._replace(
+        **left, buffers=stage.buffers + passing, offloaded=stage.offloaded + sum(away.values())
     )
 
 

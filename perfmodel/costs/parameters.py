@@ -5,9 +5,11 @@ from __future__ import annotations
 from collections.abc import Iterable
 from typing import Any
 
+from perfmodel.formulas.memory import sharded
 from perfmodel.layers import Layer, Pass
+from perfmodel.parallel import Parallel, groups
 
-__all__ = ["Held", "held", "local_parameters", "summed"]
+__all__ = ["Held", "held", "local_parameters", "own", "summed"]
 
 Held = dict[str, Any]
 """Amounts by the group of ranks that hold the same: "data", and "expert data" where there are routed experts. Gradients
@@ -67,3 +69,30 @@ def summed(parts: Iterable[tuple[Any, Held]]) -> Held:
 def local_parameters(layers: Iterable[Layer], p: Pass) -> Any:
     """Parameters of some layers on one rank, whoever else holds the same [-]."""
     return sum(held(layers, p).values())
+
+
+def own(parameters: Held, layout: Parallel, *, split: bool = True) -> Any:
+    """What one rank holds of amounts that the ranks with the same have split.
+
+    Parameters
+    ----------
+    parameters : amounts by the ranks that hold the same
+    layout : how many these are
+    split : they have; else each holds the whole
+
+    Returns
+    -------
+    the sum of this rank's parts
+
+    Examples
+    --------
+    >>> own({"data": 64, "expert data": 32}, Parallel(dp=8, ep=4, sharding="zero3"))
+    24.0
+    """
+    if not split:
+        return sum(parameters.values())
+    placed = groups(layout)
+    mine: Any = 0
+    for alike, amount in parameters.items():
+        mine = mine + sharded(size=amount, ranks=placed[layout.state_axis(alike)].ranks)
+    return mine

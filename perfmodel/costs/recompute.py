@@ -6,13 +6,13 @@ from collections.abc import Iterator
 from typing import Any, NamedTuple
 
 from perfmodel.costs.parts import Part, Parts
-from perfmodel.errors import unknown
-from perfmodel.layers import Layer, Norm, Pass
-from perfmodel.layers.results import remaining
+from perfmodel.errors import InputError, unknown
+from perfmodel.layers import Layer, Norm
+from perfmodel.layers.results import Result, remaining
 from perfmodel.model import Model
 from perfmodel.ops import maximum
 from perfmodel.work import Serial, Work, leaves
-from perfmodel.workload import LAYER_INPUT, Policy, Training
+from perfmodel.workload import EVERYTHING, LAYER_INPUT, Policy, Training
 from perfmodel.workload.recompute import plain_names
 
 __all__ = ["Again", "check_names", "recomputed", "recomputed_share"]
@@ -26,11 +26,13 @@ class Again(NamedTuple):
     work : that backward repeats
     spared : activations that forward does not keep for it [B]
     moment : of those, alive while they are computed again [B]
+    moved : activations that are kept, but outside the device [B]
     """
 
     work: Work
     spared: Any
     moment: Any
+    moved: Any = 0
 
 
 def recomputed(block: Part, work: Training) -> Again:
@@ -63,7 +65,8 @@ def recomputed(block: Part, work: Training) -> Again:
     832.0
     """
     policy = work.recomputation
-    return _modules(block, policy.modules) if policy.keep is None else _keeping(block, policy)
+    again = _modules(block, policy.modules) if policy.keep is None else _keeping(block, policy)
+    return again._replace(moved=_moved(block, work, again))
 
 
 def recomputed_share(model: Model, work: Training) -> Any:
@@ -103,13 +106,18 @@ def check_names(found: Parts, work: Training) -> None:
         for module in policy.modules:
             if not any(_fits(name, module) for name in labels | parts):
                 raise unknown("module", module, sorted(parts | labels | short))
-    results = {name for layer, p in layers for name in layer.results(p)} if work.recompute_keep else set()
-    for name in plain_names(work.recompute_keep):
-        if name not in results and name != LAYER_INPUT:
+    named = plain_names((*work.recompute_keep, *work.offload.activations))
+    results = {name: one for layer, p in layers for name, one in layer.results(p).items()} if named else {}
+    for name in named:
+        if name not in results and name not in {LAYER_INPUT, EVERYTHING}:
             raise unknown("result of a layer", name, sorted(results))
-
-
-_ONE = Pass(1, 1, 1)
+    kept = _kept_names(results, policy)
+    for name in plain_names(work.offload.activations):
+        if name not in kept and name != EVERYTHING:
+            there = ", ".join(sorted(kept))
+            raise InputError(
+                f"offload of {name!r}, which recompute = {work.policy} does not keep; it keeps {there}"
+            )
 
 
 def _name(layer: Layer) -> str:
@@ -128,7 +136,7 @@ def _fits(name: str, asked: str) -> bool:
 def _keeping(block: Part, policy: Policy) -> Again:
     """All but what enters and the results that the policy keeps."""
     everything = block.saved()
-    last = _last_product(block.plain) if policy.spare else None
+    last = _last_product(block) if policy.spare else None
     repeated = []
     kept: Any = 0
     there: Any = 0
@@ -144,12 +152,29 @@ def _keeping(block: Part, policy: Policy) -> Again:
     )
 
 
-def _last_product(layers: tuple[Layer, ...]) -> Layer | None:
+def _moved(block: Part, work: Training, again: Again) -> Any:
+    """Bytes of the kept activations that the job offloads."""
+    names = plain_names(work.offload.activations)
+    if EVERYTHING in names:
+        return block.saved() - again.spared
+    results = [pair for layer, p in block.layers for pair in layer.results(p).items()]
+    entering = block.saved_input() if LAYER_INPUT in names else 0
+    return entering + sum(one.bytes for name, one in results if name in names)
+
+
+def _kept_names(results: dict[str, Result], policy: Policy) -> set[str]:
+    """Results that forward keeps under a policy, and what every policy keeps."""
+    if policy.keep is not None:
+        return {LAYER_INPUT, *(name for name in results if name in policy.keep)}
+    return {LAYER_INPUT, *(name for name, one in results.items() if one.saved and name not in policy.modules)}
+
+
+def _last_product(block: Part) -> Layer | None:
     """The layer whose result only joins the stream: no gradient needs it, unless a norm follows."""
-    for layer in reversed(layers):
+    for layer, p in block.layers[::-1]:
         if isinstance(layer, Norm):
             return None
-        if layer.results(_ONE):
+        if layer.results(p):
             return layer
     return None
 

@@ -14,7 +14,7 @@ __all__ = ["mean_state_bytes", "optimizer_bytes"]
 
 
 def optimizer_bytes(layers: Iterable[Layer], work: Training, p: Pass) -> Held:
-    """States and master copy of some layers on one rank, before sharding.
+    """States, master copy and the update's own gradient of some layers on one rank, before sharding.
 
     Parameters
     ----------
@@ -37,7 +37,7 @@ def optimizer_bytes(layers: Iterable[Layer], work: Training, p: Pass) -> Held:
     """
     optimizer, formats, layers = OPTIMIZERS[work.optimizer], work.formats, tuple(layers)
     each = optimizer.bytes_each(formats.weight_bytes)
-    usual = summed([(each + formats.master_bytes, held(layers, p))])
+    usual = summed([(each + formats.master_bytes + formats.update_bytes, held(layers, p))])
     if optimizer.uniform:
         return usual
     weights = [weight for layer in layers for weight in layer.weights()]
@@ -69,7 +69,7 @@ def mean_state_bytes(model: Model, work: Training, p: Pass) -> Any:
     for layer, times in model.layers():
         parameters = parameters + times * sum(held((layer,), p).values())
         kept = kept + times * sum(optimizer_bytes((layer,), work, p).values())
-    return kept / parameters - formats.master_bytes
+    return kept / parameters - formats.master_bytes - formats.update_bytes
 
 
 def _ranks(weight: Weight, p: Pass) -> Any:

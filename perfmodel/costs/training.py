@@ -9,6 +9,7 @@ from perfmodel.costs.base import Costs
 from perfmodel.costs.entering import tokens_of_step, training_pass, whole_step
 from perfmodel.costs.experts import beside_another
 from perfmodel.costs.memory import stage_memories
+from perfmodel.costs.offload import with_copies
 from perfmodel.costs.parameters import Held, summed
 from perfmodel.costs.parts import Part, parts, training_flops
 from perfmodel.costs.recompute import check_names, recomputed, recomputed_share
@@ -104,6 +105,7 @@ class _Step:
         self.backward = Serial("backward", tuple(backward for _, backward in reversed(blocks)))
 
     def _block(self, block: Part) -> tuple[Work, Work]:
+        moved = recomputed(block, self.work).moved * recomputed_share(self.model, self.work)
         forward = Serial("layer forward", block.forward())
         again = _recomputed(block, self.work, self.model)
         backward = Serial("layer backward", (again, *block.backward()))
@@ -111,7 +113,19 @@ class _Step:
             passes = self.layout.micro_batches(self.work.global_batch)
             forward, backward = beside_another(forward, backward, passes)
         times = block.repeat
-        return self._sharded(forward, backward, block.parameters(), times=times, edges=times * self.edges)
+        copied = self._copied(forward, backward, block.parameters(), activations=moved)
+        return self._sharded(*copied, block.parameters(), times=times, edges=times * self.edges)
+
+    def _copied(
+        self, forward: Serial, backward: Serial, size: Held, activations: Any = 0
+    ) -> tuple[Serial, Serial]:
+        """Forward and backward of a layer, with its copies to and from the host."""
+        moved: dict[str, Any] = {"activations": activations, "parameters": size}
+        work, layout = self.work, self.layout
+        return (
+            with_copies(forward, work, layout, **moved),
+            with_copies(backward, work, layout, **moved, backward=True),
+        )
 
     def _sharded(
         self, forward: Serial, backward: Serial, size: Held, *, times: Any, edges: Any
@@ -125,7 +139,8 @@ class _Step:
 
     def _end(self, name: str, part: Part, *, edges: int) -> Work:
         forward, backward = Serial(name, part.forward()), Serial(name + " backward", part.backward())
-        return Serial(name, self._sharded(forward, backward, part.parameters(), times=1, edges=edges))
+        copied = self._copied(forward, backward, part.parameters())
+        return Serial(name, self._sharded(*copied, part.parameters(), times=1, edges=edges))
 
     def pipeline(self) -> Work:
         """All micro-batches through all stages."""

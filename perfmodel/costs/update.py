@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-from typing import Any
-
-from perfmodel.costs.parameters import Held
+from perfmodel.costs.offload import gradients_out, host_update
+from perfmodel.costs.parameters import Held, own
 from perfmodel.costs.states import mean_state_bytes
 from perfmodel.layers import Pass
 from perfmodel.model import Model
-from perfmodel.parallel import Parallel, groups
+from perfmodel.parallel import Parallel
 from perfmodel.work import Stream, Work
 from perfmodel.workload import OPTIMIZERS, Training
 
@@ -29,12 +28,14 @@ def update(model: Model, work: Training, layout: Parallel, p: Pass, parameters: 
     the operators
     """
     formats, optimizer = work.formats, OPTIMIZERS[work.optimizer]
-    placed = groups(layout)
-    own: Any = 0
-    for alike, size in parameters.items():
-        own = own + size / (placed[layout.state_axis(alike)].ranks if layout.sharded else 1)
     copied = formats.weight_bytes + 2 * formats.master_bytes
     weight = copied if formats.master_bytes else 2 * formats.held_bytes
     states = mean_state_bytes(model, work, p)
     moved = 2 * formats.gradient_bytes + optimizer.state_passes * states + weight
-    return (Stream("optimizer", own * moved, "optimizer", 4),)
+    here, mine = 1 - work.offload.optimizer, own(parameters, layout, split=bool(layout.sharded))
+    late = work.offload.anything and not layout.reduces_every_pass
+    return (
+        *((gradients_out(mine, work),) if late else ()),
+        Stream("optimizer", here * mine * moved, "optimizer", 4),
+        *host_update(mine, work, moved=moved, states=states + formats.master_bytes),
+    )

@@ -7,11 +7,11 @@ from typing import Literal
 from pydantic import Field, field_validator
 
 from perfmodel.specs import Spec
-from perfmodel.units import Bytes, Seconds
+from perfmodel.units import Bytes, BytesPerSecond, Seconds
 
 __all__ = [
-    "AttentionFit", "AttentionKernel", "CollectiveFit", "HostFit", "MatmulFit", "OverheadFit", "OverlapFit",
-    "StreamFit",
+    "AttentionFit", "AttentionKernel", "CollectiveFit", "HostFit", "MatmulFit", "OffloadFit", "OverheadFit",
+    "OverlapFit", "StreamFit",
 ]  # fmt: skip
 
 AttentionKernel = Literal["newest", "flash2", "flash1"]
@@ -154,12 +154,23 @@ class HostFit(Spec):
     """Share of a step lost to waiting for each doubling of the nodes [-]."""
 
 
+class OffloadFit(Spec):
+    """Copies to and from the host, and the optimizer that runs on it."""
+
+    host_link: float = Field(gt=0, le=1.2)
+    """Fraction of the link to the host that copies of pinned memory reach [-]."""
+    storage: float = Field(gt=0, le=1.2)
+    """Fraction of the storage's bandwidth that long reads and writes reach [-]."""
+    host_memory: BytesPerSecond
+    """Rate at which the processors of one node update optimizer states, read and written [B/s]."""
+
+
 class OverheadFit(Spec):
     """Memory that no tensor of the model accounts for."""
 
     context: Bytes
     """Driver context and libraries' workspaces [B]."""
     communication: Bytes
-    """Buffers of the collective library [B]."""
-    fragmentation: float = Field(ge=0, le=1)
-    """Allocator loss over the tensors' bytes [-]."""
+    """Buffers of the collective library, of each axis of more than one rank [B]."""
+    fragmentation: float = Field(ge=0, lt=1)
+    """Share of what the caching allocator holds that no tensor uses [-]."""

@@ -11,6 +11,7 @@ from perfmodel.efficiency.fits import (
     CollectiveFit,
     HostFit,
     MatmulFit,
+    OffloadFit,
     OverheadFit,
     OverlapFit,
     StreamFit,
@@ -46,6 +47,8 @@ class Efficiency(SourcedSpec):
     """What hidden messages cost."""
     host: HostFit
     """Kernel launches."""
+    offload: OffloadFit
+    """Copies to the host, and its own update."""
     overhead: OverheadFit
     """Memory beside the tensors."""
     residual: str

@@ -108,6 +108,8 @@ class Software(SourcedSpec):
     """Generation of its fused attention kernel."""
     gradient_dtype: Literal["fp32", "bf16", None] = None
     """Format of gradients in its recipes, accumulated and on the wire; null is the precision's own."""
+    gradient_copy: dict[str, Literal["accumulated", "update"]] = Field(default_factory=dict)
+    """Second gradients that its recipes keep, by the precision that they go with (see `Training.gradient_copy`)."""
     weight_dtype: Literal["fp32", None] = None
     """Format of the weights in its recipes; null is the precision's own."""
     hides: tuple[Literal["tp", "cp", "ep", "dp", "pp"], ...] = ("dp", "pp", "cp")

@@ -85,6 +85,8 @@ class Machine(NamedTuple):
     tiers : innermost first
     efficiency : the fits
     matmul : achieved rates by number format in use
+    links : achieved rates outside the device's memory, where known: host_link, storage, host_memory [B/s]
+    host_capacity : the share of one device in its host's memory; None is unknown [B]
     """
 
     peak: dict[str, Any]
@@ -95,6 +97,8 @@ class Machine(NamedTuple):
     tiers: tuple[TierRate, ...]
     efficiency: Efficiency
     matmul: dict[str, MatmulRate]
+    links: dict[str, Any]
+    host_capacity: Any
 
 
 def machine(
@@ -139,7 +143,19 @@ def machine(
         tiers=tuple(_tier(tier, efficiency) for tier in cluster.tiers),
         efficiency=efficiency,
         matmul=rates,
+        links=_links(cluster, efficiency),
+        host_capacity=None if cluster.host_memory is None else cluster.host_memory / cluster.devices_per_node,
     )
+
+
+def _links(cluster: Cluster, efficiency: Efficiency) -> dict[str, Any]:
+    fit, port = efficiency.offload, cluster.device.host_link
+    known = {
+        "host_link": port and fit.host_link * port.bandwidth,
+        "storage": cluster.storage and fit.storage * cluster.storage,
+        "host_memory": fit.host_memory / cluster.devices_per_node,
+    }
+    return {name: rate for name, rate in known.items() if rate is not None}
 
 
 def _tier(tier: Tier, efficiency: Efficiency) -> TierRate:

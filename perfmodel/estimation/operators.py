@@ -4,11 +4,13 @@ from __future__ import annotations
 
 from typing import Any
 
+from perfmodel.errors import InputError
 from perfmodel.estimation.machine import Machine
+from perfmodel.formulas.memory import copy_time
 from perfmodel.formulas.roofline import flash_attention_flops, smooth_parts
-from perfmodel.work import Attention, Matmul, Stream, flops, memory_bytes
+from perfmodel.work import Attention, Matmul, Stream, Transfer, flops, memory_bytes
 
-__all__ = ["attention_seconds", "matmul_seconds", "stream_seconds"]
+__all__ = ["attention_seconds", "matmul_seconds", "stream_seconds", "transfer_seconds"]
 
 Seconds = tuple[Any, dict[str, Any]]
 
@@ -94,3 +96,29 @@ def stream_seconds(work: Stream, m: Machine) -> Seconds:
     passes = 1.0 if work.kind == "optimizer" else fit.passes
     memory, launch = passes * work.bytes / (fraction * m.bandwidth), passes * work.launches * fit.latency
     return memory + launch, {"memory_bandwidth": memory, "kernel_latency": launch}
+
+
+def transfer_seconds(work: Transfer, m: Machine) -> Seconds:
+    """A copy outside the device's memory: its bytes at the rate of its link.
+
+    Parameters
+    ----------
+    work : the copy
+    m : the machine's rates
+
+    Returns
+    -------
+    seconds, and the same by resource [s]
+
+    Raises
+    ------
+    InputError
+        the machine's rate is unknown
+    """
+    if work.link not in m.links:
+        told = {"storage": 'cluster.replace(storage="3 GB/s")'}.get(work.link, "device.replace(host_link=…)")
+        raise InputError(
+            f"{work.name}: the bandwidth of the {work.link.replace('_', ' ')} is unknown; give it: {told}"
+        )
+    seconds = copy_time(payload=work.bytes, bandwidth=m.links[work.link])
+    return seconds, {work.link: seconds}

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 from perfmodel.costs import Costs, full_attention_flops
 from perfmodel.efficiency import Efficiency
-from perfmodel.errors import InputError, UnsupportedError
+from perfmodel.errors import InputError, UnsupportedError, unknown
 from perfmodel.estimation.timed import Timed, by_kind
 from perfmodel.formulas.training import model_flops_utilisation
 from perfmodel.hardware import Cluster
@@ -21,7 +21,7 @@ from perfmodel.workload import Training
 if TYPE_CHECKING:
     import pandas
 
-__all__ = ["VIEWS", "Limiter", "Memory", "Overlapped", "TrainingEstimate", "view"]
+__all__ = ["MEMORY_METRICS", "VIEWS", "Limiter", "Memory", "Overlapped", "TrainingEstimate", "view"]
 
 MESSAGES = ("tp", "cp", "ep", "dp", "pp")
 """Parallel axes, as the terms of their messages are named."""
@@ -49,8 +49,13 @@ class Memory(NamedTuple):
     weights, gradients, optimizer : model states, exact [B]
     activations : kept for backward [B]
     buffers : alive for a moment [B]
-    overhead : context, communication buffers and fragmentation, as the efficiency declares them [B]
+    reused : gradients that come into being in the place of activations, and are not there at the peak [B]
+    fragmentation : what the allocator holds beyond its tensors, as the efficiency declares it, as long as there is room
+        for it [B]
+    context, communication : driver and libraries, and buffers of the collectives, as declared [B]
     capacity : of the device [B]
+    host, storage : what is offloaded to the host's memory, and to its storage [B]
+    host_capacity : the share of one device in its host's memory; None is unknown [B]
     """
 
     stage: Any
@@ -59,8 +64,14 @@ class Memory(NamedTuple):
     optimizer: Any
     activations: Any
     buffers: Any
-    overhead: Any
+    reused: Any
+    fragmentation: Any
+    context: Any
+    communication: Any
     capacity: Any
+    host: Any = 0
+    storage: Any = 0
+    host_capacity: Any = None
 
     @property
     def states(self) -> Any:
@@ -68,15 +79,65 @@ class Memory(NamedTuple):
         return self.weights + self.gradients + self.optimizer
 
     @property
+    def overhead(self) -> Any:
+        """Context, buffers of the collectives and fragmentation, as the efficiency declares them [B]."""
+        return self.context + self.communication + self.fragmentation
+
+    @property
+    def allocated(self) -> Any:
+        """Tensors at the peak: what torch.cuda.max_memory_allocated tells [B]."""
+        return self.states + self.activations + self.buffers - self.reused
+
+    @property
+    def reserved(self) -> Any:
+        """What the caching allocator holds for them: what torch.cuda.max_memory_reserved tells [B]."""
+        return self.allocated + self.fragmentation
+
+    @property
+    def device(self) -> Any:
+        """What the process takes of the device: what nvidia-smi tells [B]."""
+        return self.reserved + self.context + self.communication
+
+    @property
     def total(self) -> Any:
-        """Everything [B]."""
-        return self.states + self.activations + self.buffers + self.overhead
+        """Everything on the device [B]."""
+        return self.device
+
+    def measured_as(self, metric: str) -> Any:
+        """The peak as a tool tells it.
+
+        Parameters
+        ----------
+        metric : allocated, reserved or device
+
+        Returns
+        -------
+        bytes [B]
+
+        Raises
+        ------
+        UnknownNameError
+            no such metric
+        """
+        if metric not in MEMORY_METRICS:
+            raise unknown("memory metric", metric, MEMORY_METRICS)
+        return getattr(self, metric)
+
+    @property
+    def fits(self) -> Any:
+        """Within the device, and what is offloaded within the host where its size is known."""
+        inside = self.total <= self.capacity
+        return inside if self.host_capacity is None else inside & (self.host <= self.host_capacity)
 
     @property
     def by_kind(self) -> dict[str, Any]:
-        """Every kind with its bytes [B]."""
+        """Every kind with its bytes at the peak; they add up to the total [B]."""
         kinds = ("weights", "gradients", "optimizer", "activations", "buffers", "overhead")
-        return {kind: getattr(self, kind) for kind in kinds}
+        return {kind: getattr(self, kind) for kind in kinds} | {"activations": self.activations - self.reused}
+
+
+MEMORY_METRICS = ("allocated", "reserved", "device")
+"""Ways in which tools tell the peak."""
 
 
 class Overlapped(NamedTuple):
@@ -236,8 +297,8 @@ class TrainingEstimate:
 
     @property
     def fits(self) -> Any:
-        """The worst stage fits into the device."""
-        return self.memory.total <= self.memory.capacity
+        """The worst stage fits into the device, and what is offloaded into its host."""
+        return self.memory.fits
 
     @property
     def resources(self) -> dict[str, Any]:

@@ -24,10 +24,11 @@ class Timed(NamedTuple):
     Parameters
     ----------
     name : of the node
-    kind : term of the breakdown: matmul, attention, memory-bound, tp, cp, dp, pp, bubble, or "" for a node of parts
+    kind : term of the breakdown: matmul, attention, memory-bound, tp, cp, ep, dp, pp, offload, bubble, or "" for a node
+        of parts
     seconds : what it adds to its parent [s]
     resources : the same by resource: compute, memory_bandwidth, kernel_latency, network_latency, each network tier,
-        pipeline_bubble [s]
+        host_link, storage, host_memory, pipeline_bubble [s]
     covered : communication that runs beside compute, by its term [s]
     times : repetitions of the parts [-]
     parts : its parts; each in seconds of one repetition

@@ -5,9 +5,10 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
+from perfmodel.efficiency import OverlapFit
 from perfmodel.estimation.machine import Machine
 from perfmodel.estimation.network import Message, collective_seconds
-from perfmodel.estimation.operators import attention_seconds, matmul_seconds, stream_seconds
+from perfmodel.estimation.operators import attention_seconds, matmul_seconds, stream_seconds, transfer_seconds
 from perfmodel.estimation.pipeline import pipelined
 from perfmodel.estimation.timed import Timed, beside, repeated, series
 from perfmodel.ops import maximum
@@ -21,6 +22,7 @@ from perfmodel.work import (
     Repeat,
     Serial,
     Stream,
+    Transfer,
     Work,
 )
 
@@ -32,6 +34,9 @@ TERM = {
     "ends": "pp",
 }
 """Terms of messages among groups that several axes form."""
+
+FREE = OverlapFit(slowdown=0, achieved=1)
+"""What compute loses to copies by engines of their own."""
 
 
 class Clock:
@@ -84,6 +89,10 @@ def _collective(clock: Clock, work: Collective) -> Timed:
     return Timed(work.name, axis, sent.seconds, sent.resources, {}, work=work, route=sent.route)
 
 
+def _transfer(clock: Clock, work: Transfer) -> Timed:
+    return Timed(work.name, "offload", *transfer_seconds(work, clock.rates), {}, work=work)
+
+
 def _series(clock: Clock, work: Serial) -> Timed:
     return series(work.name, tuple(clock.time(part) for part in work.parts))
 
@@ -93,9 +102,14 @@ def _repeated(clock: Clock, work: Repeat) -> Timed:
 
 
 def _overlap(clock: Clock, work: Overlap) -> Timed:
-    """What sticks out behind compute that is still free: no second of it covers two messages."""
+    """What sticks out behind compute that is still free: no second of it covers two messages.
+
+    Copies to the host take neither cores nor network: they hide behind all of it, whatever else does.
+    """
     behind = clock.time(work.behind)
-    cover = behind.seconds - behind.hidden
+    if not work.contends:
+        return beside(work.name, clock.time(work.work), behind.seconds, FREE)
+    cover = behind.seconds - behind.hidden + behind.covered.get("offload", 0.0)
     if work.taken is not None:
         cover = cover - clock.time(work.taken).seconds
     return beside(work.name, clock.time(work.work), maximum(cover, 0.0), clock.rates.efficiency.overlap)
@@ -110,6 +124,7 @@ _FOLDS: dict[type, Callable[[Clock, Any], Timed]] = {
     Attention: _attention,
     Stream: _stream,
     Collective: _collective,
+    Transfer: _transfer,
     Serial: _series,
     Repeat: _repeated,
     Overlap: _overlap,

@@ -12,7 +12,7 @@ from perfmodel.estimation.timed import Timed, series
 from perfmodel.estimation.timing import Clock
 from perfmodel.hardware import Cluster
 from perfmodel.model import Model
-from perfmodel.ops import log2, maximum, where
+from perfmodel.ops import log2, maximum, minimum, where
 from perfmodel.parallel import Parallel
 from perfmodel.work import Collective, Leaf, Stream, kernels, total
 from perfmodel.workload import Training
@@ -45,7 +45,7 @@ def estimate_training(
         efficiency=efficiency,
         costs=costs,
         tree=step(costs, rates),
-        memory=worst_memory(costs, rates),
+        memory=worst_memory(costs, rates, work.offload.to),
         peak=rates.peak[costs.dtype],
     )
 
@@ -91,13 +91,20 @@ def launches(costs: Costs, rates: Machine) -> Any:
     return total(costs.tree, measure)
 
 
-def worst_memory(costs: Costs, rates: Machine) -> Memory:
+def communicators(costs: Costs) -> Any:
+    """Axes over which devices talk; each has a communicator with buffers of its own [-]."""
+    axes = ("tp", "cp", "pp", "ep", "data")
+    return sum(where(costs.groups[axis].ranks > 1, 1.0, 0.0) for axis in axes if axis in costs.groups)
+
+
+def worst_memory(costs: Costs, rates: Machine, offloaded_to: str = "host") -> Memory:
     """Memory of the stage that needs most, with the overhead that the efficiency declares.
 
     Parameters
     ----------
     costs : what was counted
     rates : of the machine
+    offloaded_to : where that lies which is not on the device: host or nvme
 
     Returns
     -------
@@ -107,9 +114,19 @@ def worst_memory(costs: Costs, rates: Machine) -> Memory:
     for stage in costs.memory[1:]:
         worst = _larger(worst, stage)
     declared = rates.efficiency.overhead
-    moving = worst.activations + worst.buffers
-    overhead = declared.context + declared.communication + declared.fragmentation * moving
-    return Memory(*worst, overhead, rates.capacity)
+    communication = declared.communication * communicators(costs)
+    lost = declared.fragmentation / (1 - declared.fragmentation) * worst.total
+    # an allocator that runs full gives its cache back before it gives up
+    room = maximum(rates.capacity - worst.total - declared.context - communication, 0.0)
+    return Memory(
+        *worst[:7],
+        fragmentation=minimum(lost, room),
+        context=declared.context,
+        communication=communication,
+        capacity=rates.capacity,
+        host_capacity=rates.host_capacity,
+        **{"storage" if offloaded_to == "nvme" else "host": worst.offloaded},
+    )
 
 
 def _larger(a: StageMemory, b: StageMemory) -> StageMemory:

@@ -6,7 +6,7 @@ from typing import Any
 
 from perfmodel.ops import Number
 
-__all__ = ["activation_bytes_gpt_layer", "sharded"]
+__all__ = ["activation_bytes_gpt_layer", "copy_time", "sharded"]
 
 
 def sharded(*, size: Number, ranks: Number) -> Any:
@@ -65,3 +65,29 @@ def activation_bytes_gpt_layer(
     358612992.0
     """
     return sequence_length * micro_batch * hidden * (34 + 5 * heads * sequence_length / hidden) / tp
+
+
+def copy_time(*, payload: Number, bandwidth: Number) -> Any:
+    """Time of a long copy between a device and its host, or between the host and its storage.
+
+    .. math:: t = \\frac{n}{B}
+
+    Parameters
+    ----------
+    payload : bytes copied [B]
+    bandwidth : one direction, as far as copies reach it [B/s]
+
+    Returns
+    -------
+    time [s]
+
+    References
+    ----------
+    Ren et al. (2021), ZeRO-Offload: Democratizing Billion-Scale Model Training, arXiv:2101.06840, section 4.1
+
+    Examples
+    --------
+    >>> copy_time(payload=32e9, bandwidth=16e9)
+    2.0
+    """
+    return payload / bandwidth

@@ -12,7 +12,7 @@ from perfmodel.hardware.node import Node
 from perfmodel.hardware.tables import html_table, text_table
 from perfmodel.hardware.tiers import Tier, tiers_of, usual_domain, usual_node
 from perfmodel.specs import Spec
-from perfmodel.units import BytesPerSecond, show
+from perfmodel.units import Bytes, BytesPerSecond, show
 
 __all__ = ["Cluster"]
 
@@ -47,6 +47,10 @@ class Cluster(Spec):
     """Bandwidth between nodes, one direction per device [B/s]."""
     oversubscription: float = Field(default=1.0, ge=1)
     """Of the fabric: bandwidth into it over bandwidth through it [-]."""
+    host_memory: Bytes | None = None
+    """Memory of one node's host; null is unknown [B]."""
+    storage: BytesPerSecond | None = None
+    """Solid-state storage of a node, the share of one device, reads or writes; null is unknown [B/s]."""
     tiers: tuple[Tier, ...] = ()
     """Network tiers, innermost first; by default derived from the rest."""
     name: str = ""
@@ -140,6 +144,7 @@ class Cluster(Spec):
             oversubscription=oversubscription,
             name=node.id,
             notes=node.notes,
+            host_memory=node.host_memory,
         )
 
     @classmethod
@@ -155,6 +160,8 @@ class Cluster(Spec):
         oversubscription: float = 1.0,
         name: str = "",
         notes: str = "",
+        host_memory: float | str | None = None,
+        storage: float | str | None = None,
     ) -> Self:
         """A cluster built from a device.
 
@@ -168,6 +175,8 @@ class Cluster(Spec):
         scale_out : bandwidth between nodes, one direction per device, as "400 Gbit/s"; by default the device's [B/s]
         oversubscription : of the fabric [-]
         name, notes : what it is called and what to know about it
+        host_memory : of one node; needed to know whether what is offloaded fits [B]
+        storage : of a node, the share of one device; needed where something is offloaded to it [B/s]
 
         Raises
         ------
@@ -194,6 +203,8 @@ class Cluster(Spec):
             oversubscription=oversubscription,
             name=name or one.id,
             notes=notes,
+            host_memory=host_memory,
+            storage=storage,
             **{field: value for field, value in given.items() if value is not None},
         )
 

@@ -13,7 +13,7 @@ from perfmodel.estimation.pipeline import CLOSED
 from perfmodel.estimation.result import view
 from perfmodel.estimation.timed import leaf_times
 from perfmodel.formulas.collectives import smooth_alpha_beta
-from perfmodel.formulas.memory import sharded
+from perfmodel.formulas.memory import copy_time, sharded
 from perfmodel.formulas.pipeline import live_micro_batches, pipeline_time
 from perfmodel.formulas.roofline import flash_attention_flops, operator_time
 from perfmodel.formulas.training import model_flops_utilisation
@@ -21,7 +21,7 @@ from perfmodel.report.tables import TERMS, describe
 from perfmodel.schedules import schedule_class
 from perfmodel.schedules.timing import timing
 from perfmodel.units import show
-from perfmodel.work import Attention, Collective, Leaf, Matmul, flops, memory_bytes
+from perfmodel.work import Attention, Collective, Leaf, Matmul, Transfer, flops, memory_bytes
 
 __all__ = ["Entry", "cited", "entries", "explain"]
 
@@ -153,6 +153,8 @@ def _operators(est: TrainingEstimate) -> Iterator[Entry]:
 def _formula(work: Leaf) -> Callable[..., Any]:
     if isinstance(work, Collective):
         return smooth_alpha_beta
+    if isinstance(work, Transfer):
+        return copy_time
     return flash_attention_flops if isinstance(work, Attention) else operator_time
 
 
@@ -165,6 +167,8 @@ def _demands(work: Leaf, est: TrainingEstimate) -> dict[str, str]:
             "ranks": str(group.ranks),
             "stride": str(group.stride),
         }
+    if isinstance(work, Transfer):
+        return {"n": show(work.bytes, "B"), "link": work.link.replace("_", " ")} | _link(work.link, est)
     found = {"F": f"{flops(work):.6g} FLOP", "B": show(memory_bytes(work), "B")}
     if isinstance(work, Matmul):
         fit = est.efficiency.matmul_for(work.dtype)
@@ -186,6 +190,16 @@ def _demands(work: Leaf, est: TrainingEstimate) -> dict[str, str]:
     stream = est.efficiency.stream
     fraction = stream.memory.get(work.kind, stream.memory["copy"])
     return {"B": found["B"], "e_m": f"{fraction:g} ({work.kind})", "t_0": show(stream.latency, "s")}
+
+
+def _link(name: str, est: TrainingEstimate) -> dict[str, str]:
+    """What a copy's rate is made of."""
+    fit, cluster = est.efficiency.offload, est.cluster
+    if name == "host_memory":
+        return {"B": f"{show(fit.host_memory, 'B/s')} a node of {cluster.devices_per_node}"}
+    port = cluster.device.host_link
+    nominal = cluster.storage if name == "storage" else port and port.bandwidth
+    return {"B": f"{getattr(fit, name):g} x {show(nominal or 0, 'B/s')}"}
 
 
 def _memory(est: TrainingEstimate) -> Iterator[Entry]:
@@ -217,7 +231,8 @@ def _memory(est: TrainingEstimate) -> Iterator[Entry]:
     yield Entry(
         "memory: overhead",
         show(memory.overhead, "B"),
-        "context + communication + fragmentation x moving tensors",
+        "context + communication x axes of more than one rank + tensors x fragmentation / (1 - fragmentation), "
+        "the last as long as there is room",
         {
             "context": show(declared.context, "B"),
             "communication": show(declared.communication, "B"),

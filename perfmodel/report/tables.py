@@ -7,7 +7,7 @@ from html import escape
 from typing import TYPE_CHECKING, Any
 
 from perfmodel.errors import InputError, MissingExtraError
-from perfmodel.estimation import TrainingEstimate
+from perfmodel.estimation import Memory, TrainingEstimate
 from perfmodel.estimation.result import view
 from perfmodel.units import show
 
@@ -35,6 +35,7 @@ TERMS = {
     "ep": "expert-parallel messages, exposed",
     "pp": "pipeline sends, exposed",
     "dp": "data-parallel messages, exposed",
+    "offload": "copies to and from the host, exposed",
     "contention": "compute slowed by messages beside it",
     "bubble": "pipeline bubble",
     "host": "waiting for the host",
@@ -50,6 +51,9 @@ RESOURCES = {
     "scale_up": "scale-up network",
     "node": "network inside the node",
     "fabric": "network between nodes",
+    "host_link": "link to the host",
+    "host_memory": "memory of the host",
+    "storage": "storage of the host",
     "pipeline_bubble": "pipeline bubble",
     "host_launch": "host",
     "stragglers": "slowest device",
@@ -71,6 +75,7 @@ def describe(est: TrainingEstimate) -> str:
         f"{est.model.name} on {est.cluster.devices} x {est.cluster.device.name}: {', '.join(degrees)}, "
         f"{layout.sharding}, micro batch {layout.micro_batch}, global batch {work.global_batch} x "
         f"{_sample(est)}, {work.precision}, recompute {work.policy}"
+        + (f", offload {work.offload.words}" if work.offload.words else "")
     )
 
 
@@ -99,12 +104,13 @@ def _throughput(est: TrainingEstimate) -> str:
 def headline(est: TrainingEstimate) -> dict[str, str]:
     """The answers that come first, printed."""
     memory, limiter = est.memory, est.limiter
-    verdict = "fits" if est.fits else f"does NOT fit ({show(memory.total - memory.capacity, 'B')} over)"
+    verdict = "fits" if est.fits else f"does NOT fit ({_over(memory)})"
     return {
         "step time": show(est.step_time, "s"),
         "throughput": _throughput(est),
         "MFU": f"{est.mfu:.1%}{_convention(est)}, HFU {est.hfu:.1%}",
         "memory": f"{show(memory.total, 'B')} of {show(memory.capacity, 'B')}{_where(est)}: {verdict}",
+        **({"offloaded": _outside(memory)} if est.work.offload.words else {}),
         "limited by": f"{RESOURCES[limiter.name]} ({limiter.share:.0%}), then {RESOURCES[limiter.runner_up]} "
         f"({limiter.runner_up_share:.0%})",
         "efficiency": f"{est.efficiency.id} ({est.efficiency.confidence})",
@@ -115,6 +121,18 @@ def _convention(est: TrainingEstimate) -> str:
     """How attention is counted; nothing to say where none is causal."""
     causal = any(getattr(layer, "causal", False) for layer, _ in est.model.layers())
     return " (causal attention counted once)" if causal else ""
+
+
+def _over(memory: Memory) -> str:
+    if memory.total > memory.capacity:
+        return f"{show(memory.total - memory.capacity, 'B')} over"
+    return f"{show(memory.host - memory.host_capacity, 'B')} over in the host"
+
+
+def _outside(memory: Memory) -> str:
+    share = "" if memory.host_capacity is None else f" of {show(memory.host_capacity, 'B')}"
+    there = f"{show(memory.host, 'B')}{share} in the host's memory"
+    return f"{show(memory.storage, 'B')} on its storage" if memory.storage > 0 else there
 
 
 def _where(est: TrainingEstimate) -> str:
@@ -242,6 +260,11 @@ def to_dict(est: TrainingEstimate) -> dict[str, Any]:
         "memory": {
             **memory.by_kind,
             "total": memory.total,
+            "allocated": memory.allocated,
+            "reserved": memory.reserved,
+            "host": memory.host,
+            "host_capacity": memory.host_capacity,
+            "storage": memory.storage,
             "capacity": memory.capacity,
             "stage": memory.stage,
         },

@@ -13,9 +13,9 @@ from perfmodel.layers import BatchNorm
 from perfmodel.model import Model
 from perfmodel.parallel import Parallel
 from perfmodel.validation.models import row_model
-from perfmodel.workload import PRECISIONS, Training
+from perfmodel.workload import PRECISIONS, Offload, Training
 
-__all__ = ["Job", "row_software", "training_job"]
+__all__ = ["Job", "memory_metric", "row_software", "training_job"]
 
 Row = Mapping[str, Any]
 
@@ -60,6 +60,18 @@ def training_job(row: Row) -> Job:
     return Job(model, _work(configuration, model), _layout(configuration), _cluster(configuration))
 
 
+def memory_metric(row: Row) -> str:
+    """How the row's tool tells peak memory: allocated or reserved where its description says so, else the device's.
+
+    Examples
+    --------
+    >>> memory_metric({"memory_metric": "torchtitan max reserved, GiB"}), memory_metric({})
+    ('reserved', 'device')
+    """
+    told = str(row.get("memory_metric") or "")
+    return next((metric for metric in ("reserved", "allocated") if metric in told), "device")
+
+
 def _work(row: Row, model: Model) -> Training:
     if row["precision"] not in PRECISIONS:
         raise UnsupportedError(f"precision {row['precision']} is not built yet")
@@ -70,6 +82,7 @@ def _work(row: Row, model: Model) -> Training:
         precision=row["precision"],
         **_recompute(row),
         gradient_dtype=stack.gradient_dtype,
+        gradient_copy=stack.gradient_copy.get(row["precision"]),
         weight_dtype=stack.weight_dtype,
         attention=row.get("attention") or "flash",
         dropout=row.get("attention") == "unfused",
@@ -94,8 +107,11 @@ def _recompute(row: Row) -> dict[str, Any]:
     for name, policy in POLICIES.items():
         if detail.startswith(name):
             return {"recompute": what, "recompute_policy": policy}
-    if "offload" in detail:
-        raise UnsupportedError("a recompute policy with offload is not built yet")
+    if detail.startswith("custom: offload "):  # all that is kept lies in the host's memory
+        names = tuple(detail.removeprefix("custom: offload ").split("+"))
+        kept = tuple(name for name in names if name != "decoder_layer_input")
+        given = {"recompute_policy": "nothing_saveable", "recompute_keep": kept}
+        return {"recompute": what, **given, "offload": Offload(activations=names)}
     modules = detail.removeprefix("selective").lstrip(":").partition("(")[0].strip()
     if what != "selective" or not modules:
         return {"recompute": what}

@@ -15,7 +15,7 @@ from perfmodel.efficiency import Efficiency
 from perfmodel.errors import InputError, UnsupportedError
 from perfmodel.estimation import estimate
 from perfmodel.validation.operators import operator_times
-from perfmodel.validation.rows import row_software, training_job
+from perfmodel.validation.rows import memory_metric, row_software, training_job
 from perfmodel.validation.tables import OPERATOR, read_table
 
 __all__ = ["Report", "Score", "Skipped", "read_rows", "summary", "validate", "validate_rows"]
@@ -235,7 +235,10 @@ def _score(row: dict[str, Any], groups: dict[str, str], efficiency: Efficiency |
     measured = row.get("measured") or {}
     pairs = {
         "step_time": (measured.get("step_time_s"), float(est.step_time)),
-        "peak_memory": (_gib(measured.get("peak_memory_gib")), float(est.memory.total)),
+        "peak_memory": (
+            _gib(measured.get("peak_memory_gib")),
+            float(est.memory.measured_as(memory_metric(row))),
+        ),
     }
     return [
         Score(str(row["id"]), metric, float(truth), predicted, groups)

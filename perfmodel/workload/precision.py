@@ -20,6 +20,8 @@ class Precision(NamedTuple):
     reduce_bytes : of the gradient on the wire [B]
     master_bytes : of the optimizer's own copy of a weight; 0 where the weight itself is that copy [B]
     held_bytes : of a weight as it lies in memory [B]
+    pass_gradient_bytes : of a gradient of one pass that is kept beside the accumulated one [B]
+    update_bytes : of the copy of a gradient that is made for the update, of the part that a rank updates [B]
     """
 
     dtype: str
@@ -31,6 +33,8 @@ class Precision(NamedTuple):
     reduce_bytes: float
     master_bytes: float
     held_bytes: float
+    pass_gradient_bytes: float = 0
+    update_bytes: float = 0
 
 
 PRECISIONS = {

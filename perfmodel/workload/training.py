@@ -9,6 +9,7 @@ from pydantic import Field, field_validator, model_validator
 from perfmodel.errors import Faults, unknown
 from perfmodel.layers.kept import Kernels
 from perfmodel.specs import Spec
+from perfmodel.workload.offload import Offload
 from perfmodel.workload.optimizers import OPTIMIZERS
 from perfmodel.workload.precision import PRECISIONS, Precision
 from perfmodel.workload.recompute import Policy, policy_of
@@ -53,6 +54,8 @@ class Training(Spec):
     attention core, …); MaxText's names are understood, too (query_proj, out_proj, …)."""
     recompute_every: int = Field(default=1, gt=0, le=10**5)
     """Of so many layers one is recomputed; the others keep everything [-]."""
+    offload: Offload = Offload()
+    """What lies outside the device: activations by name; shares of weights, gradients and optimizer states."""
     optimizer: str = "adamw"
     """The optimizer: adamw, adamw_pure, adamw_8bit, adafactor, sgd_momentum, muon or lion."""
     attention: Literal["flash", "unfused"] = "flash"
@@ -69,6 +72,10 @@ class Training(Spec):
     transformers (Hugging Face). Memory only: times are those of fused kernels."""
     gradient_dtype: Literal["fp32", "bf16", None] = None
     """Gradients accumulated and reduced in this format; None is the recipe's own (32 bits)."""
+    gradient_copy: Literal["accumulated", "update", None] = None
+    """A second gradient: 16-bit ones of the last pass beside those of all passes (accumulated: DeepSpeed's optimizer
+    for bf16), or 16-bit ones alone with a 32-bit copy of the part that a rank updates (update: DeepSpeed's for fp16);
+    None is one alone."""
     weight_dtype: Literal["fp32", None] = None
     """Weights held in 32 bits alone and cast when used (FSDP2's mixed precision, autocast); None is the recipe's own:
     16 bits with a master copy."""
@@ -156,6 +163,11 @@ class Training(Spec):
         if self.gradient_dtype is not None:
             size = {"fp32": 4, "bf16": 2}[self.gradient_dtype]
             base = base._replace(gradient_bytes=size, reduce_bytes=size)
+        if self.gradient_copy == "accumulated":
+            base = base._replace(pass_gradient_bytes=base.weight_bytes)
+        if self.gradient_copy == "update":
+            sixteen = base.weight_bytes
+            base = base._replace(gradient_bytes=sixteen, reduce_bytes=sixteen, update_bytes=4)
         return base
 
     @property

@@ -148,6 +148,7 @@ SAMPLES = {
         "link_bandwidth": [4.5e10, 9e10, 4.5e10, 1e11],
     },
     # memory
+    "memory.copy_time": {"payload": [0, 1e9, 4096], "bandwidth": [1e9, 5e10, 2e9]},
     "memory.sharded": {"size": [16e9, 0, 7], "ranks": [8, 3, 1]},
     "memory.activation_bytes_gpt_layer": {
         "sequence_length": [2048, 1, 8192],
