@@ -91,7 +91,8 @@ class Stream(NamedTuple):
     ----------
     name : what it is in the layer
     bytes : read and written [B]
-    kind : which streaming efficiency applies: copy, norm, activation, rotary, residual, softmax, embedding, optimizer
+    kind : which streaming efficiency applies: copy, norm, activation, rotary, residual, softmax, embedding,
+        permute (rows of tokens put in another order), optimizer
     launches : kernels launched [-]
     """
 

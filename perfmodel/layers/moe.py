@@ -191,7 +191,7 @@ class MixtureOfExperts(Layer):
     def _moved(self, name: str, p: Pass, *, backward: bool = False) -> Stream:
         """Rows put in the order of the experts, or back and summed: the routed copies and the tokens themselves."""
         rows = routed_tokens(p) + self._rows(p) * (2 if backward else 1)
-        return stream(name, p, elements=rows * self.width, passes=1, kind="embedding")
+        return stream(name, p, elements=rows * self.width, passes=1, kind="permute")
 
     def _sorted(self, name: str, p: Pass) -> tuple[Work, ...]:
         """What has come from other ranks is put in the order of this one's experts, or back.
@@ -200,7 +200,7 @@ class MixtureOfExperts(Layer):
         """
         if p.deduplicated:
             return ()
-        sort = stream(name, p, elements=self._rows(p) * self.width, passes=2, kind="embedding")
+        sort = stream(name, p, elements=self._rows(p) * self.width, passes=2, kind="permute")
         return (Repeat("copies from other ranks", where(p.ep > 1, 1, 0), sort),)
 
     def _sent(self, name: str, p: Pass) -> Collective:

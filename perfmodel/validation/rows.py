@@ -13,6 +13,7 @@ from perfmodel.layers import BatchNorm
 from perfmodel.model import Model
 from perfmodel.parallel import Parallel
 from perfmodel.validation.models import row_model
+from perfmodel.validation.recipes import expert_recipe
 from perfmodel.workload import PRECISIONS, Offload, Training
 
 __all__ = ["Job", "memory_metric", "row_software", "training_job"]
@@ -135,7 +136,7 @@ def row_software(row: Row) -> Software:
 
 
 def _layout(row: Row) -> Parallel:
-    given, stack = row["parallel"], row_software(row)
+    given, stack, recipe = row["parallel"], row_software(row), expert_recipe(row)
     return Parallel(
         tp=given["tp"],
         pp=given["pp"],
@@ -147,8 +148,8 @@ def _layout(row: Row) -> Parallel:
         sharding=given["sharding"],
         shards=_shards(row) if given["sharding"] == "hsdp" else None,
         sequence_parallel=given["sp"],
-        overlap=stack.hides,
-        dispatch=stack.dispatch,
+        overlap=(*stack.hides, "ep") if recipe and recipe.overlapped else stack.hides,
+        dispatch=recipe.dispatch if recipe and recipe.dispatch else stack.dispatch,
     )
 
 
