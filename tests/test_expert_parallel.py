@@ -11,6 +11,7 @@ from perfmodel.errors import InputError
 from perfmodel.estimation import estimate
 from perfmodel.layers import MixtureOfExperts
 from perfmodel.parallel import Group, Parallel, groups
+from perfmodel.parallel.placement import Spread
 from perfmodel.work import Collective, Matmul, Overlap, Repeat, Serial, Work, flops, leaves, total
 from perfmodel.workload import Training
 from tests.strategies import cluster, gpt, ideal
@@ -73,6 +74,19 @@ def test_without_experts_apart_the_groups_are_those_of_dense_layers():
     placed = groups(Parallel(tp=4, cp=2, dp=8))
     assert placed["expert tp"] == placed["tp"]
     assert placed["expert data"] == placed["data"]
+
+
+@pytest.mark.parametrize(
+    ("ep", "by_hand"),
+    [
+        (2, {"ep": Spread(2, 1, 2, 8), "expert data": Spread(8, 8, 1, 8)}),
+        (4, {"ep": Spread(4, 1, 2, 8), "expert data": Spread(4, 16, 1, 16)}),
+    ],
+)
+def test_stages_may_lie_between_the_ranks_that_share_experts(ep, by_hand):
+    """Devices 0 and 1 are of the first stage, and so are 8 and 9: the ranks of four stages take turns."""
+    placed = groups(Parallel(tp=2, pp=4, dp=8, ep=ep, order=("tp", "cp", "pp", "dp")))
+    assert {name: placed[name] for name in by_hand} == by_hand
 
 
 # --- rules --------------------------------------------------------------------------------------------------------

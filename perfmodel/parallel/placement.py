@@ -135,12 +135,29 @@ def _split(data: Ranks, shards: Any) -> tuple[Ranks, Ranks]:
 
 def _expert_groups(layout: Parallel, data: Ranks, shards: Any) -> dict[str, Ranks]:
     columns, sharing = layout.tp_in_experts, layout.ep * layout.tp_in_experts
-    alike = Group(data.ranks * layout.tp / sharing, sharing)
-    split = maximum(shards * layout.tp / sharing, 1.0)
+    alike, split = data.ranks * layout.tp / sharing, maximum(shards * layout.tp / sharing, 1.0)
     return {
-        "expert tp": Group(columns, 1),
-        "ep": Group(layout.ep, columns),
-        "expert data": alike,
-        "expert shard": alike._replace(ranks=split),
-        "expert replicate": Group(alike.ranks / split, alike.stride * split),
+        "expert tp": _of_stage(layout, columns, 1),
+        "ep": _of_stage(layout, layout.ep, columns),
+        "expert data": _of_stage(layout, alike, sharing),
+        "expert shard": _of_stage(layout, split, sharing),
+        "expert replicate": _of_stage(layout, alike / split, sharing * split),
     }
+
+
+def _of_stage(layout: Parallel, ranks: Any, stride: Any) -> Ranks:
+    """Ranks of one stage by their number in it; other stages may lie between them."""
+    inside = layout.order[: layout.order.index("pp")]
+    if len(inside) == len(layout.order) - 1:
+        return Group(ranks, stride)
+    together: Any = 1
+    for axis in inside:
+        together = together * getattr(layout, axis)
+    apart = together * layout.pp
+    far = stride >= together
+    return Spread(
+        ranks,
+        stride=where(far, stride * layout.pp, stride),
+        block=where(far, 1, minimum(ranks, together / stride)),
+        jump=where(far, stride * layout.pp, apart),
+    )
