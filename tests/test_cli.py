@@ -42,6 +42,16 @@ def test_a_job_that_fits(capsys: pytest.CaptureFixture[str]) -> None:
     assert ": fits" in out
 
 
+def test_experts_are_shared_and_tokens_sent_as_told(capsys: pytest.CaptureFixture[str]) -> None:
+    job = "estimate deepseek-v3 --cluster dgx-h100 --devices 1024 --tp 2 --pp 16 --sequence-parallel"
+    _, out, _ = run(f"{job} --ep 32 --expert-tp 2 --dispatch deduplicated", capsys)
+    assert "tp 2, ep 32, pp 16, dp 32, expert tp 2" in out
+    assert "expert-parallel messages, exposed" in out
+    code, _, err = run(f"{job} --ep 48", capsys)
+    assert code == 2
+    assert "ep = 48 does not divide the 256 routed experts" in err
+
+
 def test_a_job_that_does_not_fit(capsys: pytest.CaptureFixture[str]) -> None:
     code, out, _ = run("estimate llama-3.1-70b --cluster dgx-h100 --devices 8 --tp 8", capsys)
     assert code == 1
