@@ -8,7 +8,7 @@ from perfmodel.costs.entering import training_pass
 from perfmodel.costs.messages import messages
 from perfmodel.costs.parts import parts
 from perfmodel.errors import InputError
-from perfmodel.layers import BatchNorm, Convolution, Pass
+from perfmodel.layers import BatchNorm, Convolution, CrossAttention, Pass
 from perfmodel.layers.squeeze import SqueezeExcitation
 from perfmodel.work import Stream, flops, leaves, memory_bytes, total
 
@@ -284,6 +284,16 @@ def test_images_a_second():
     assert "images/s" in str(est)
     assert est.to_dict()["samples_per_second"] == est.samples_per_second
     assert est.to_dict()["tokens_per_second"] is None
+
+
+def test_dropout_of_cross_attention_is_a_kernel_of_its_own():
+    """Scores of 2 sequences, 4 heads, 8 queries, 6 keys in 16 bits: read, written, and a mask of one byte."""
+    layer = CrossAttention(hidden=32, heads=4, head_dim=8)
+    p = Pass(2, 8, 8, source=6, fused_attention=False, dropout=True)
+    bare = p._replace(dropout=False)
+    for work in (layer.forward, layer.backward):
+        more = total(work(p), memory_bytes) - total(work(bare), memory_bytes)
+        assert more == 2 * 4 * 8 * 6 * (2 + 2 + 1)
 
 
 def test_squeeze_and_excitation_by_hand():

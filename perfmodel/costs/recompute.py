@@ -65,7 +65,10 @@ def recomputed(block: Part, work: Training) -> Again:
     832.0
     """
     policy = work.recomputation
-    again = _modules(block, policy.modules) if policy.keep is None else _keeping(block, policy)
+    if policy.keep is not None:
+        again = _keeping(block, policy)
+    else:
+        again = _modules(block, policy.modules) if policy.modules else _NOTHING
     return again._replace(moved=_moved(block, work, again))
 
 

@@ -121,7 +121,11 @@ class CrossAttention(Layer):
         )
         passes = 3 if backward else 2
         softmax = stream("softmax", p, elements=batch * queries * keys, passes=passes, kind="softmax")
-        return Serial("core", (*products, softmax))
+        dropped = 2 + 1 / p.element_bytes
+        dropout = stream(
+            "attention dropout", p, elements=batch * queries * keys, passes=dropped, kind="softmax"
+        )
+        return Serial("core", (*products, softmax, *((dropout,) if p.dropout else ())))
 
     def saved(self, p: Pass) -> Any:
         """Input, queries, keys, values and the core's result; the source is kept once for all layers."""

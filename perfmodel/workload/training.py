@@ -69,7 +69,8 @@ class Training(Spec):
     """Dropout in attention and residuals, with its masks and kernels."""
     kernels: Kernels = "fused"
     """Whose kernels decide what is kept for backward: fused (Megatron-LM, Transformer Engine), eager (plain PyTorch) or
-    transformers (Hugging Face). Memory only: times are those of fused kernels."""
+    transformers (Hugging Face). Times are those of fused kernels, but for batch norms: only fused ones take the
+    non-linearity and the shortcut along."""
     gradient_dtype: Literal["fp32", "bf16", None] = None
     """Gradients accumulated and reduced in this format; None is the recipe's own (32 bits)."""
     gradient_copy: Literal["accumulated", "update", None] = None
