@@ -35,6 +35,9 @@ class Again(NamedTuple):
     moved: Any = 0
 
 
+_NOTHING = Again(Serial("recompute nothing", ()), 0, 0)
+
+
 def recomputed(block: Part, work: Training) -> Again:
     """One repetition of a block under the policy in force.
 
