@@ -369,8 +369,8 @@ def test_the_optimizer_updates_its_own_part(sharding, ranks):
     """Gradient twice (norm, update), moments in and out, master in and out, weight out: 8 + 16 + 8 + 2 bytes."""
     model = gpt()
     tree = costs(model, layout=Parallel(dp=4, cp=2, sharding=sharding)).tree
-    update = next(leaf for leaf in leaves(tree) if isinstance(leaf, Stream) and leaf.kind == "optimizer")
-    assert update.bytes == pytest.approx(34 * model.parameters / ranks, rel=1e-15)
+    moved = [leaf.bytes for leaf in leaves(tree) if isinstance(leaf, Stream) and leaf.kind == "optimizer"]
+    assert sum(moved) == pytest.approx(34 * model.parameters / ranks, rel=1e-15)
 
 
 # --- stages -------------------------------------------------------------------------------------------------------

@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 from perfmodel.costs import training_costs
 from perfmodel.errors import InputError
 from perfmodel.estimation import estimate
-from perfmodel.parallel import Group, Parallel, groups
+from perfmodel.parallel import Group, Parallel, Spread, groups
 from perfmodel.work import Collective, leaves, total
 from perfmodel.workload import Training
 from tests.strategies import cluster, gpt, ideal
@@ -145,7 +145,7 @@ def test_gradients_that_wait_are_held_whole():
 def exposed(layout, *, model=MODEL, scale_out=5e10, peak=1e15, **work):
     on = cluster(layout.dp * layout.pp, scale_out=scale_out)
     on = on.replace(device=on.device.replace(peak={"bf16": peak}))
-    job = Training(**({"global_batch": layout.dp, "sequence_length": 512} | work))
+    job = Training(**({"global_batch": layout.dp, "sequence_length": 512, "clip_gradients": False} | work))
     return estimate(model, job, layout, on, efficiency=ideal()).terms.get("dp", 0.0)
 
 
@@ -184,3 +184,44 @@ def test_smaller_buckets_hide_more_on_a_network_without_latency(bucket):
         return exposed(Parallel(dp=16, sharding="none", bucket=size), peak=1e6)
 
     assert seconds(bucket) <= seconds(2 * bucket) * (1 + 1e-9)
+
+
+# --- the update ---------------------------------------------------------------------------------------------------
+
+
+def updated(layout=Parallel(dp=4, tp=2, pp=2), **changes):  # noqa: B008  # frozen
+    """Leaves of the optimizer's step."""
+    work = Training(**({"global_batch": layout.dp, "sequence_length": 32} | changes))
+    tree = training_costs(gpt(layers=4, tied=False), work, layout).tree
+    return [leaf for leaf in leaves(tree) if leaf.name in ("gradient norm", "optimizer", "cast weights")]
+
+
+def test_the_norm_is_read_once_and_summed_over_all_ranks():
+    norm, message, update = updated()
+    bare = updated(clip_gradients=False)
+    assert bare == [update]
+    assert norm.bytes * 30 == update.bytes * 4  # of 34 bytes a parameter, 4 are for the norm
+    assert (message.kind, message.payload, message.axis) == ("all_reduce", 4, "everyone")
+    assert groups(Parallel(dp=4, tp=2, pp=2))["everyone"] == Group(16, 1)
+    assert updated(Parallel(dp=4, tp=2, pp=2, sharding="none"))[1].axis == "model"
+    assert groups(Parallel(dp=4, tp=2, pp=2))["model"] == Spread(4, 1, 2, 8)
+
+
+def test_single_tensors_have_a_kernel_each():
+    """The last stage has 2 layers (two norms of 2 tensors, attention and mlp of 4 each), a norm and the head."""
+    norm, _, update, cast = updated(fused_optimizer=False)
+    tensors = 2 * (2 * 2 + 4 + 4) + 2 + 1
+    assert (norm.launches, update.launches, cast.launches) == (tensors + 1, tensors, tensors)
+    fused = updated()
+    assert update.bytes + cast.bytes == pytest.approx(
+        fused[2].bytes * 34 / 30
+    )  # the master copy is read again
+
+
+def test_gradients_travel_in_their_own_format():
+    work = Training(global_batch=4, sequence_length=32)
+    for dtype, size in (("bf16", 2), (None, 4)):
+        tree = training_costs(MODEL, work.replace(reduce_dtype=dtype), Parallel(dp=4, sharding="none")).tree
+        sent_bytes = total(tree, lambda leaf: leaf.payload if getattr(leaf, "axis", "") == "data" else 0)
+        assert sent_bytes == size * SIZE
+    assert work.replace(reduce_dtype="bf16").formats.gradient_bytes == 4

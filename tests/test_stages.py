@@ -27,7 +27,7 @@ def even(**changes):
 
 
 def step(layout, *, model=None, micro_batches=8, scale_up=1e40, overlap=("dp", "pp", "cp"), **fit):
-    work = Training(global_batch=micro_batches, sequence_length=512)
+    work = Training(global_batch=micro_batches, sequence_length=512, clip_gradients=False)
     on = cluster(layout.pp, scale_out=1e40, scale_up=scale_up)
     layout = layout.replace(overlap=overlap, sharding="none")
     return estimate(model or even(), work, layout, on, efficiency=ideal(**fit))

@@ -55,6 +55,11 @@ class Part(NamedTuple):
         """Parameters of one repetition on one rank, by the ranks that hold the same [-]."""
         return summed((1, held((layer,), p)) for layer, p in self.layers)
 
+    @property
+    def tensors(self) -> int:
+        """Parameter tensors of one repetition [-]."""
+        return sum(len(layer.weights()) for layer in self.plain)
+
     def saved(self) -> Any:
         """Bytes that one repetition keeps for backward [B]."""
         return sum(layer.saved(p) for layer, p in self.layers)

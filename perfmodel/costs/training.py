@@ -186,7 +186,7 @@ class _Step:
         return (
             *self._joined(),
             *self._tied(),
-            *update(self.model, self.work, self.layout, self.pass_, self._held),
+            *update(self.model, self.work, self.layout, self.pass_, self._held, tensors=self._tensors),
         )
 
     @cached_property
@@ -198,6 +198,16 @@ class _Step:
             sizes = [part.get(group, 0) for part in amounts]
             found[group] = self.stages.fullest(*sizes).of(*sizes)
         return found
+
+    @property
+    def _tensors(self) -> Any:
+        """Parameter tensors of the stage with most of them [-]."""
+        sizes = (
+            self.parts.entry.tensors,
+            sum(b.copies * b.tensors for b in self.parts.blocks),
+            self.parts.exit.tensors,
+        )
+        return self.stages.fullest(*sizes).of(*sizes)
 
     def _joined(self) -> tuple[Work, ...]:
         """Gradients joined and weights handed back, beside the last micro-batch's backward and the first's forward.

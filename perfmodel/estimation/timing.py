@@ -32,6 +32,8 @@ TERM = {
     **dict.fromkeys(("data", "shard", "replicate", "expert data", "expert shard", "expert replicate"), "dp"),
     "expert tp": "tp",
     "ends": "pp",
+    "everyone": "dp",
+    "model": "tp",
 }
 """Terms of messages among groups that several axes form."""
 

@@ -76,7 +76,8 @@ def groups(layout: Parallel) -> dict[str, Ranks]:
     """Where the ranks of each axis lie, and of the groups that they form.
 
     "data" joins cp and dp, which share gradients; "shard" are those that split one copy of the states, "replicate"
-    those that hold the same part of different copies. "ends" are the first and the last pipeline stage.
+    those that hold the same part of different copies. "ends" are the first and the last pipeline stage,
+    "model" the ranks of one copy of the model, "everyone" all.
 
     Routed experts are dealt anew to the ranks of a stage, innermost first: "expert tp" shares the columns of an expert,
     "ep" the experts, "expert data" holds the same ones (Megatron-Core's expert ranks, in the order tp-ep-dp-pp);
@@ -105,19 +106,21 @@ def groups(layout: Parallel) -> dict[str, Ranks]:
         ranks = getattr(layout, axis)
         placed[axis] = Group(ranks, stride)
         stride = stride * ranks
-    data = placed["data"] = _joined(layout, placed["cp"], placed["dp"])
+    data = placed["data"] = _joined(layout, placed, "cp", "dp")
+    placed["model"] = _joined(layout, placed, "tp", "pp")
+    placed["everyone"] = Group(stride, 1)
     shards = layout.state_ranks
     placed["shard"], placed["replicate"] = _split(data, shards)
     placed["ends"] = Group(minimum(layout.pp, 2), placed["pp"].stride * maximum(layout.pp - 1, 1))
     return placed | _expert_groups(layout, data, shards)
 
 
-def _joined(layout: Parallel, cp: Group, dp: Group) -> Ranks:
-    """The ranks of both axes, numbered by the inner one first."""
-    places = layout.order.index("cp"), layout.order.index("dp")
-    inner, outer = (cp, dp) if places[0] < places[1] else (dp, cp)
-    ranks = cp.ranks * dp.ranks
-    if abs(places[0] - places[1]) == 1:
+def _joined(layout: Parallel, placed: dict[str, Any], *axes: Axis) -> Ranks:
+    """The ranks of two axes, numbered by the inner one first."""
+    places = sorted(layout.order.index(axis) for axis in axes)
+    inner, outer = (placed[layout.order[place]] for place in places)
+    ranks = inner.ranks * outer.ranks
+    if places[1] - places[0] == 1:
         return Group(ranks, inner.stride)
     return Spread(ranks, inner.stride, inner.ranks, outer.stride)
 

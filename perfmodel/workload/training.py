@@ -77,6 +77,13 @@ class Training(Spec):
     """A second gradient: 16-bit ones of the last pass beside those of all passes (accumulated: DeepSpeed's optimizer
     for bf16), or 16-bit ones alone with a 32-bit copy of the part that a rank updates (update: DeepSpeed's for fp16);
     None is one alone."""
+    reduce_dtype: Literal["fp32", "bf16", None] = None
+    """Gradients on the wire (FSDP's reduce_dtype, DeepSpeed's communication_data_type); None is as they are
+    accumulated."""
+    clip_gradients: bool = True
+    """The norm of the whole gradient is limited: one more reading of it, and a sum over all ranks."""
+    fused_optimizer: bool = True
+    """A few kernels update all tensors at once; else each tensor has its own."""
     weight_dtype: Literal["fp32", None] = None
     """Weights held in 32 bits alone and cast when used (FSDP2's mixed precision, autocast); None is the recipe's own:
     16 bits with a master copy."""
@@ -169,6 +176,8 @@ class Training(Spec):
         if self.gradient_copy == "update":
             sixteen = base.weight_bytes
             base = base._replace(gradient_bytes=sixteen, reduce_bytes=sixteen, update_bytes=4)
+        if self.reduce_dtype is not None:
+            base = base._replace(reduce_bytes={"fp32": 4, "bf16": 2}[self.reduce_dtype])
         return base
 
     @property
