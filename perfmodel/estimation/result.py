@@ -8,10 +8,12 @@ from dataclasses import dataclass
 from functools import cached_property
 from typing import TYPE_CHECKING, Any, NamedTuple
 
+import numpy as np
+
 from perfmodel.costs import Costs, full_attention_flops
 from perfmodel.efficiency import Efficiency
 from perfmodel.errors import InputError, UnsupportedError, unknown
-from perfmodel.estimation.timed import Timed, by_kind
+from perfmodel.estimation.timed import Timed, by_kind, leaf_times
 from perfmodel.formulas.training import model_flops_utilisation
 from perfmodel.hardware import Cluster
 from perfmodel.model import Model
@@ -317,6 +319,18 @@ class TrainingEstimate:
         return {
             axis: Overlapped(self.tree.covered.get(axis, 0.0), self.terms.get(axis, 0.0)) for axis in axes
         }
+
+    @cached_property
+    def algorithms(self) -> dict[str, tuple[Any, Any]]:
+        """The algorithm of every message and the outermost tier that it crosses; of equal names, the longest message's.
+
+        Messages over one rank are none. In a sweep both are arrays of names.
+        """
+        sent = [
+            leaf for _, leaf in leaf_times(self.tree) if leaf.route and np.any(np.asarray(leaf.seconds) > 0)
+        ]
+        longest = {leaf.name: leaf.route for leaf in sorted(sent, key=lambda leaf: np.max(leaf.seconds))}
+        return {name: (way.algorithm.name, way.tier.name) for name, way in longest.items() if way}
 
     @property
     def limiter(self) -> Limiter:

@@ -46,7 +46,15 @@ class Cluster(Spec):
     scale_out: BytesPerSecond | None = None
     """Bandwidth between nodes, one direction per device [B/s]."""
     oversubscription: float = Field(default=1.0, ge=1)
-    """Of the fabric: bandwidth into it over bandwidth through it [-]."""
+    """Of the fabric, above its leaf switches: bandwidth into it over bandwidth through it [-]."""
+    leaf_nodes: int | None = Field(default=None, ge=1)
+    """Nodes that one leaf switch, or one on each rail, joins; null is all, or not known [-]."""
+    rails: bool = False
+    """Adapters of the same place in their nodes share leaf switches of their own (rail-optimised)."""
+    fabric_reduction: bool = False
+    """The switches of the fabric can add up what passes through them (SHARP)."""
+    slices: int | None = Field(default=None, ge=1)
+    """Tori that the devices are cut into, alike; null is as few as their pods allow [-]."""
     host_memory: Bytes | None = None
     """Memory of one node's host; null is unknown [B]."""
     storage: BytesPerSecond | None = None
@@ -82,6 +90,10 @@ class Cluster(Spec):
                 domain=self.scale_up_domain,
                 scale_out=self.scale_out,
                 oversubscription=self.oversubscription,
+                leaf_nodes=self.leaf_nodes,
+                rails=self.rails,
+                fabric_reduction=self.fabric_reduction,
+                slices=self.slices,
             )
         if self.tiers[-1].size != self.devices or list(self.tiers) != sorted(
             self.tiers, key=lambda t: t.size
@@ -103,6 +115,7 @@ class Cluster(Spec):
         scale_up: float | str | None = None,
         scale_out: float | str | None = None,
         oversubscription: float = 1.0,
+        **network: Any,
     ) -> Self:
         """A cluster of the nodes of a known system.
 
@@ -113,7 +126,8 @@ class Cluster(Spec):
         devices_per_node : where fewer are used than a node holds [-]
         scale_up : bandwidth of the fast links, one direction per device; by default the device's [B/s]
         scale_out : bandwidth between nodes, one direction per device; by default the system's [B/s]
-        oversubscription : of the fabric [-]
+        oversubscription : of the fabric, above its leaf switches [-]
+        network : leaf_nodes, rails, fabric_reduction, slices, as the fields of that name
 
         Raises
         ------
@@ -145,6 +159,7 @@ class Cluster(Spec):
             name=node.id,
             notes=node.notes,
             host_memory=node.host_memory,
+            **network,
         )
 
     @classmethod
@@ -162,6 +177,7 @@ class Cluster(Spec):
         notes: str = "",
         host_memory: float | str | None = None,
         storage: float | str | None = None,
+        **network: Any,
     ) -> Self:
         """A cluster built from a device.
 
@@ -177,6 +193,7 @@ class Cluster(Spec):
         name, notes : what it is called and what to know about it
         host_memory : of one node; needed to know whether what is offloaded fits [B]
         storage : of a node, the share of one device; needed where something is offloaded to it [B/s]
+        network : leaf_nodes, rails, fabric_reduction, slices, as the fields of that name
 
         Raises
         ------
@@ -206,6 +223,7 @@ class Cluster(Spec):
             host_memory=host_memory,
             storage=storage,
             **{field: value for field, value in given.items() if value is not None},
+            **network,
         )
 
     @property
@@ -242,6 +260,8 @@ def _described(tier: Tier) -> str:
         words.append(f"torus {' x '.join(sides)}")
     if tier.oversubscription > 1:
         words.append(f"oversubscribed {tier.oversubscription:g}:1")
+    if tier.cross_rail is not None:
+        words.append(f"by rail, {show(tier.cross_rail, 'B/s')} across")
     if tier.in_network_reduction:
         words.append("reduces in the network")
     return ", ".join(words)

@@ -87,6 +87,10 @@ def tiers_of(
     domain: int,
     scale_out: float | None,
     oversubscription: float = 1.0,
+    leaf_nodes: int | None = None,
+    rails: bool = False,
+    fabric_reduction: bool = False,
+    slices: int | None = None,
 ) -> tuple[Tier, ...]:
     """The tiers that so many devices need, innermost first.
 
@@ -96,7 +100,11 @@ def tiers_of(
     devices, devices_per_node : how many [-]
     domain : devices that the fast links can join [-]
     scale_out : bandwidth between nodes, one direction per device; None is unknown [B/s]
-    oversubscription : of the fabric [-]
+    oversubscription : of the fabric; above its leaf switches where these are known [-]
+    leaf_nodes : nodes that one leaf switch, or one a rail, joins; None is all of them, or not known [-]
+    rails : adapters of the same place in their nodes have leaf switches of their own
+    fabric_reduction : the switches of the fabric can add up what passes through them
+    slices : tori of this size each that the devices are cut into; None is as few as there can be [-]
 
     Raises
     ------
@@ -106,11 +114,14 @@ def tiers_of(
     tiers: list[Tier] = []
     in_node = min(devices, devices_per_node)
     if domain > 1 and (devices > 1 or device.scale_up.bandwidth):
-        tiers.append(_scale_up(device, devices, devices_per_node, domain))
+        tiers.append(_scale_up(device, devices, devices_per_node, domain, slices))
     if (not tiers and devices == 1) or _reach(tiers) < in_node:
         tiers.append(_node(device, in_node))
     if _reach(tiers) < devices:
-        tiers.append(_fabric(device, devices, devices_per_node, scale_out, oversubscription))
+        fabric = _fabric(device, devices, devices_per_node, scale_out, fabric_reduction)
+        tiers += _leaves(
+            fabric, (leaf_nodes or devices) * devices_per_node, rails, oversubscription, leaf_nodes is None
+        )
     return tuple(tiers)
 
 
@@ -118,7 +129,7 @@ def _reach(tiers: list[Tier]) -> int:
     return tiers[-1].size if tiers else 1
 
 
-def _scale_up(device: Device, devices: int, devices_per_node: int, domain: int) -> Tier:
+def _scale_up(device: Device, devices: int, devices_per_node: int, domain: int, slices: int | None) -> Tier:
     links = device.scale_up
     if links.bandwidth is None:
         raise InputError(
@@ -133,13 +144,17 @@ def _scale_up(device: Device, devices: int, devices_per_node: int, domain: int) 
         in_network_reduction=links.in_network_reduction,
     )
     if links.topology in _AXES:
-        torus = _slice(device, devices, _AXES[links.topology], domain)
+        torus = _slice(device, devices, _AXES[links.topology], domain, slices)
         per_link = links.per_link or (links.bandwidth / links.links if links.links else None)
         return tier.replace(size=prod(torus), torus=torus, wrap=closed_axes(torus, domain), per_link=per_link)
     size = _even_share(devices, domain, lambda share: share % min(devices_per_node, share) == 0)
     if links.topology == "mesh" and links.per_link is not None:
         per_peer = links.bandwidth / (domain - 1)
         return tier.replace(size=size, per_link=per_peer, bandwidth=per_peer * max(1, size - 1))
+    if links.topology == "cube_mesh" and links.links:
+        return tier.replace(
+            size=size, per_link=links.bandwidth / links.links, subset_links=dict(links.subset_links)
+        )
     return tier.replace(size=size)
 
 
@@ -155,14 +170,25 @@ def _node(device: Device, size: int) -> Tier:
 
 
 def _fabric(
-    device: Device, devices: int, devices_per_node: int, bandwidth: float | None, oversubscription: float
+    device: Device, devices: int, devices_per_node: int, bandwidth: float | None, reduces: bool
 ) -> Tier:
     if bandwidth is None:
         raise InputError(
             f"the scale-out bandwidth is unknown, and {devices} {device.id} reach beyond one node of "
             f'{devices_per_node}; give it, one direction per device: scale_out="400 Gbit/s"'
         )
-    return Tier(name="fabric", size=devices, bandwidth=bandwidth, oversubscription=oversubscription)
+    return Tier(name="fabric", size=devices, bandwidth=bandwidth, in_network_reduction=reduces)
+
+
+def _leaves(fabric: Tier, leaf: int, rails: bool, oversubscription: float, unknown: bool) -> list[Tier]:
+    """The fabric below its leaf switches, and the spine above them where devices lie under several."""
+    above = fabric.bandwidth / oversubscription
+    if unknown and not rails:
+        return [fabric.replace(oversubscription=oversubscription)]
+    below = fabric.replace(size=min(leaf, fabric.size), cross_rail=above if rails else None)
+    if leaf >= fabric.size:
+        return [below]
+    return [below, fabric.replace(name="spine", oversubscription=oversubscription)]
 
 
 def _even_share(devices: int, most: int, fits: Callable[[int], bool]) -> int:
@@ -175,13 +201,15 @@ def _even_share(devices: int, most: int, fits: Callable[[int], bool]) -> int:
     return most
 
 
-def _slice(device: Device, devices: int, axes: int, pod: int) -> tuple[int, ...]:
+def _slice(device: Device, devices: int, axes: int, pod: int, given: int | None) -> tuple[int, ...]:
     """Shape of the slices, all alike, that so many devices are."""
 
     def shape(chips: int) -> tuple[int, ...] | None:
         return slice_shape(chips, axes, pod)
 
     def slices(count: int) -> tuple[int, ...] | None:
+        if given is not None:
+            return shape(count // given) if count % given == 0 else None
         share = _even_share(count, pod, lambda chips: shape(chips) is not None)
         return shape(share) if count % share == 0 else None
 

@@ -12,7 +12,20 @@ from perfmodel.estimation import Timed, TrainingEstimate
 from perfmodel.estimation.pipeline import CLOSED
 from perfmodel.estimation.result import view
 from perfmodel.estimation.timed import leaf_times
-from perfmodel.formulas.collectives import smooth_alpha_beta
+from perfmodel.formulas.all_reduce import (
+    hierarchical_all_reduce,
+    nvls_all_reduce,
+    sharp_all_reduce,
+    tree_all_reduce,
+)
+from perfmodel.formulas.collectives import (
+    ring_all_gather,
+    ring_all_reduce,
+    send,
+    smooth_alpha_beta,
+    torus_all_gather,
+)
+from perfmodel.formulas.exchange import dispatch_factor, pairwise_all_to_all, rail_aligned_all_to_all
 from perfmodel.formulas.memory import copy_time, sharded
 from perfmodel.formulas.pipeline import live_micro_batches, pipeline_time
 from perfmodel.formulas.roofline import flash_attention_flops, operator_time
@@ -24,6 +37,14 @@ from perfmodel.units import show
 from perfmodel.work import Attention, Collective, Leaf, Matmul, Transfer, flops, memory_bytes
 
 __all__ = ["Entry", "cited", "entries", "explain"]
+
+
+ALGORITHMS: dict[str, Callable[..., Any]] = {
+    "ring": ring_all_gather, "torus": torus_all_gather, "tree": tree_all_reduce, "nvls": nvls_all_reduce,
+    "nvls tree": tree_all_reduce, "sharp": sharp_all_reduce, "hierarchical": hierarchical_all_reduce,
+    "pairwise": pairwise_all_to_all, "rail-aligned": rail_aligned_all_to_all, "dispatch": dispatch_factor, "send": send,
+}  # fmt: skip
+"""The published formula of each algorithm; times are joined by `smooth_alpha_beta`."""
 
 
 class Entry(NamedTuple):
@@ -81,6 +102,7 @@ def entries(est: TrainingEstimate) -> Iterator[Entry]:
     """
     yield from _answers(est)
     yield from _operators(est)
+    yield from _algorithms(est)
     yield from _memory(est)
     yield from _sources(est)
 
@@ -144,15 +166,31 @@ def _operators(est: TrainingEstimate) -> Iterator[Entry]:
             longest[leaf.kind] = (leaf.seconds * share, leaf)
     for kind, (total, leaf) in longest.items():
         if leaf.work is not None:
-            maths, source = cited(_formula(leaf.work))
+            maths, source = cited(_formula(leaf))
             name = f"{TERMS.get(kind, kind)}: the longest, {leaf.name}"
             value = f"{show(leaf.seconds, 's')} each, {show(total, 's')} of the step"
-            yield Entry(name, value, maths, _demands(leaf.work, est), source)
+            yield Entry(name, value, maths, _route(leaf) | _demands(leaf.work, est), source)
 
 
-def _formula(work: Leaf) -> Callable[..., Any]:
+def _algorithms(est: TrainingEstimate) -> Iterator[Entry]:
+    """How each message travels."""
+    if est.algorithms:
+        maths, source = cited(smooth_alpha_beta)
+        routes = {name: f"{algorithm} over {tier}" for name, (algorithm, tier) in est.algorithms.items()}
+        yield Entry("algorithms", "the fastest that each network tier offers", maths, routes, source)
+
+
+def _route(leaf: Timed) -> dict[str, str]:
+    return {} if leaf.route is None else {"algorithm": str(leaf.route)}
+
+
+def _formula(leaf: Timed) -> Callable[..., Any]:
+    work = leaf.work
     if isinstance(work, Collective):
-        return smooth_alpha_beta
+        name = leaf.route.algorithm.name if leaf.route else ""
+        if (name, work.kind) == ("ring", "all_reduce"):
+            return ring_all_reduce
+        return ALGORITHMS.get(name, smooth_alpha_beta)
     if isinstance(work, Transfer):
         return copy_time
     return flash_attention_flops if isinstance(work, Attention) else operator_time

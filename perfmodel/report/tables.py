@@ -54,6 +54,7 @@ RESOURCES = {
     "host_link": "link to the host",
     "host_memory": "memory of the host",
     "storage": "storage of the host",
+    "spine": "spine of the network between nodes",
     "pipeline_bubble": "pipeline bubble",
     "host_launch": "host",
     "stragglers": "slowest device",
@@ -270,6 +271,9 @@ def to_dict(est: TrainingEstimate) -> dict[str, Any]:
         },
         "limiter": limiter._asdict(),
         "terms": est.terms,
+        "algorithms": {
+            name: {"algorithm": algorithm, "tier": tier} for name, (algorithm, tier) in est.algorithms.items()
+        },
         "resources": est.resources,
         "hidden": est.tree.hidden,
         "overlap": {axis: seconds._asdict() for axis, seconds in est.overlap.items()},

@@ -7,7 +7,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from perfmodel.ops import where
+from perfmodel.ops import minimum, where
 
 __all__ = ["Choice", "Route", "Way", "fastest"]
 
@@ -90,7 +90,7 @@ def fastest(ways: Sequence[Way]) -> tuple[Any, dict[str, Any], Choice]:
         better = offered < seconds
         resources = {name: where(better, way.resources[name], kept) for name, kept in resources.items()}
         index = where(better, place, index)
-        seconds = where(better, offered, seconds)
+        seconds = minimum(offered, seconds)
     return seconds, resources, Choice(tuple(way.name for way in ways), index)
 
 

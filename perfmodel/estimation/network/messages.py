@@ -6,8 +6,9 @@ from collections.abc import Iterator
 from typing import Any, NamedTuple
 
 from perfmodel.estimation.machine import Machine, TierRate
-from perfmodel.estimation.network import algorithms
+from perfmodel.estimation.network import exchanges, reductions
 from perfmodel.estimation.network.choice import Choice, Route, Way, fastest
+from perfmodel.estimation.network.loads import outermost
 from perfmodel.estimation.network.placement import Hop, placement
 from perfmodel.ops import floor, where
 from perfmodel.parallel import Ranks
@@ -48,7 +49,7 @@ def collective_seconds(work: Collective, m: Machine, group: Ranks) -> Message:
         return _send(work, m, group)
     hops = placement(group, m.tiers)
     seconds, resources, chosen = fastest(list(_ways(work, hops)))
-    crossed = Choice(tuple(hop.tier.name for hop in hops), algorithms.outermost(hops, list(range(len(hops)))))
+    crossed = Choice(tuple(hop.tier.name for hop in hops), outermost(hops, list(range(len(hops)))))
     return Message(seconds, resources, Route(chosen, crossed))
 
 
@@ -57,15 +58,15 @@ def _ways(work: Collective, hops: list[Hop]) -> Iterator[Way]:
     kind, payload = work.kind, work.payload
     inner, several = hops[0].tier, len(hops) > 1
     if kind == "dispatch":
-        yield algorithms.dispatched(payload, work.copies, work.most_domains, hops)
+        yield exchanges.dispatched(payload, work.copies, work.most_domains, hops)
     elif kind == "all_to_all":
-        yield algorithms.pairwise(payload, hops)
+        yield exchanges.pairwise(payload, hops)
         if several and not inner.torus:
-            yield algorithms.rail_aligned(payload, hops)
+            yield exchanges.rail_aligned(payload, hops)
     else:
-        yield algorithms.ring(kind, payload, hops)
+        yield reductions.ring(kind, payload, hops)
         if inner.torus and several:
-            yield algorithms.hierarchical(kind, payload, hops)
+            yield reductions.hierarchical(kind, payload, hops)
         elif kind == "all_reduce":
             yield from _reductions(payload, hops, several)
 
@@ -73,13 +74,13 @@ def _ways(work: Collective, hops: list[Hop]) -> Iterator[Way]:
 def _reductions(payload: Any, hops: list[Hop], several: bool) -> Iterator[Way]:
     inner, outer = hops[0].tier, hops[-1].tier
     if several:
-        yield algorithms.tree(payload, hops)
+        yield reductions.tree(payload, hops)
     if inner.in_network:
-        yield algorithms.nvls(payload, hops)
+        yield reductions.nvls(payload, hops)
         if several:
-            yield algorithms.nvls_tree(payload, hops)
+            yield reductions.nvls_tree(payload, hops)
     if several and outer.in_network:
-        yield algorithms.sharp(payload, hops)
+        yield reductions.sharp(payload, hops)
 
 
 def _send(work: Collective, m: Machine, group: Ranks) -> Message:
