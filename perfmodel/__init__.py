@@ -18,7 +18,7 @@ import perfmodel.huggingface as _huggingface  # noqa: F401  registers the config
 from perfmodel import errors, formulas
 from perfmodel.calibration import calibrate
 from perfmodel.decoder import Decoder, decoder
-from perfmodel.efficiency import Efficiency, efficiencies
+from perfmodel.efficiency import Efficiency, Software, efficiencies, software
 from perfmodel.encoder import Encoder, encoder
 from perfmodel.estimation import TrainingEstimate, estimate
 from perfmodel.hardware import Cluster, Device, Link, Node, Tier, devices, systems
@@ -36,9 +36,10 @@ __version__ = "0.1.0"
 
 __all__ = [
     "Block", "Cluster", "Decoder", "Device", "Efficiency", "Encoder", "Link", "Model", "Node", "Parallel",
-    "Tier", "Training", "TrainingEstimate", "calibrate", "clusters", "cnn", "compare", "decoder", "devices", "dlrm",
+    "Software", "Tier", "Training", "TrainingEstimate", "calibrate", "clusters", "cnn", "compare", "decoder", "devices",
+    "dlrm",
     "efficiencies", "encoder", "errors", "estimate", "formulas", "lstm_classifier", "mlp", "models", "plot",
-    "resnet50", "validate",
+    "resnet50", "software", "validate",
 ]  # fmt: skip
 
 clusters = systems

@@ -51,13 +51,17 @@ class Constant(NamedTuple):
     share: bool = False
 
     def free(self, value: float) -> float:
-        """As a number without bounds."""
+        """As a number without bounds; nothing and all of it are taken a little inside."""
+        value = min(max(value, LEAST), 1 - LEAST) if self.share else max(value, LEAST)
         return math.log(value / (1 - value)) if self.share else math.log(value)
 
     def bound(self, value: float) -> float:
         """Back in its own unit."""
         return 1 / (1 + math.exp(-value)) if self.share else min(math.exp(value), self.most)
 
+
+LEAST = 1e-9
+"""Nothing, where a logarithm is taken."""
 
 CONSTANTS = (
     Constant("matmul", 0.97, Widths(0.05, 0.06, 0.03, 0.06), 2.0),
@@ -68,6 +72,7 @@ CONSTANTS = (
     Constant("fabric", 0.90, Widths(0.20, 0.25, 0.05, 0.15), 2.0),
     Constant("overlapped", 0.90, Widths(0.50, 0.70, 0.10, 0.30), 1.0, share=True),
     Constant("launch", 6e-6, Widths(0.30, 0.50, 0.05, 0.20), 1e-3),
+    Constant("gap", 1e-6, Widths(0.50, 1.00, 0.05, 0.50), 1e-3),
     Constant("step", 0.01, Widths(0.70, 0.80, 0.05, 0.30), 10.0),
     Constant("straggling", 0.004, Widths(0.50, 0.60, 0.05, 0.20), 0.2),
 )

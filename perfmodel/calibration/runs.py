@@ -58,7 +58,7 @@ class Run(NamedTuple):
 
     def predicted(self, constants: SoftwareFit) -> float:
         """Time of a step under other constants [s]."""
-        stack = Software.load(self.software).replace(constants=constants, on={})
+        stack = Software.load(self.software).replace(constants=constants, on={self.architecture: constants})
         fits = self.fits.under(stack, self.architecture)
         formats = (self.costs.dtype, self.costs.core_dtype)
         return float(step(self.costs, machine(self.cluster, fits, formats)).seconds)

@@ -2,18 +2,19 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Hashable
 from typing import Any, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
 
-from perfmodel.calibration.constants import CONSTANTS, centre, to_fit
+from perfmodel.calibration.constants import CONSTANTS, centre, from_fit, to_fit
 from perfmodel.calibration.hierarchy import Joint, Levels, fit_jointly, refit
 from perfmodel.calibration.runs import Run, even_weights
-from perfmodel.efficiency import Residuals, SoftwareFit
+from perfmodel.efficiency import Residuals, Software, SoftwareFit
 
-__all__ = ["Stacks", "fit_stacks", "held_out", "quantiles", "stack_of"]
+__all__ = ["Stacks", "fit_stack", "fit_stacks", "held_out", "quantiles", "stack_of", "updated"]
 
 Array = npt.NDArray[np.float64]
 
@@ -123,3 +124,57 @@ def quantiles(log_errors: Array) -> Residuals:
     levels = Residuals.model_fields["levels"].default
     values = np.quantile(log_errors, levels)
     return Residuals(rows=len(log_errors), log_error=tuple(round(float(value), 4) for value in values))
+
+
+def updated(stacks: Stacks, stack: Software, spread: Residuals) -> Software:
+    """A stack's set with the constants that were fitted.
+
+    Parameters
+    ----------
+    stacks : the fit
+    stack : its set as it was
+    spread : errors of runs that the fit did not see
+
+    Returns
+    -------
+    the set, with constants on any architecture and on each that it was measured on
+    """
+    name = None if stack.id == "default" else stack.id
+    own = [run for run in stacks.runs if name is None or run.software == name]
+    on = {run.architecture: _rounded(stacks.constants(name, run.architecture)) for run in own}
+    low, bias, high = (math.expm1(spread.quantile(level)) for level in (0.25, 0.5, 0.75))
+    rows = "runs of other stacks" if name is None else "runs, none of a run's own group seen"
+    return stack.replace(
+        constants=_rounded(stacks.constants(name)),
+        on=dict(sorted(on.items())),
+        residuals=spread,
+        residual=f"half of {spread.rows} {rows} within {low:+.1%} to {high:+.1%}, median {bias:+.1%}",
+    )
+
+
+def _rounded(fit: SoftwareFit) -> SoftwareFit:
+    """Three digits: more than the runs can tell."""
+    return SoftwareFit(**{name: float(f"{value:.3g}") for name, value in fit.model_dump().items()})
+
+
+def fit_stack(runs: list[Run], start: SoftwareFit) -> SoftwareFit:
+    """Constants of one stack from its own runs, drawn towards where they start.
+
+    Parameters
+    ----------
+    runs : measured steps of the stack
+    start : constants without these runs, such as those of its bundled set or the default one
+
+    Returns
+    -------
+    the constants
+    """
+    widths = np.array([math.hypot(one.widths.software, one.widths.pair) for one in CONSTANTS])
+    levels = Levels([("own",)] * len(runs), from_fit(start), lambda key: widths)
+
+    def response(row: int, values: Array) -> float:
+        return float(np.log(runs[row].predicted(to_fit(values))))
+
+    seconds = np.array([run.seconds for run in runs])
+    joint = fit_jointly(response, seconds, levels, even_weights(runs))
+    return _rounded(to_fit(levels.of(joint.shares, ("own",))))

@@ -133,12 +133,11 @@ class Efficiency(SourcedSpec):
             id=f"{self.id}+{software.id}",
             software=software.id,
             spread=software.residuals,
-            matmul={
-                dtype: one.replace(compute=min(one.compute * fit.matmul, 1.0))
-                for dtype, one in self.matmul.items()
-            },
+            matmul={dtype: _multiplied(one, fit) for dtype, one in self.matmul.items()},
             attention=_attended(self.attention, software.attention_kernel, fit),
-            stream=self.stream.replace(passes=self.stream.passes * fit.pointwise),
+            stream=self.stream.replace(
+                passes=self.stream.passes * fit.pointwise, latency=self.stream.latency + fit.gap
+            ),
             collective={
                 tier: one.scaled(fit.fabric if tier == "fabric" else fit.scale_up, most=MOST_LINK)
                 for tier, one in self.collective.items()
@@ -164,10 +163,16 @@ def _listed(table: dict[str, T], key: str, kind: str) -> T:
     return found
 
 
+def _multiplied(fit: MatmulFit, by: SoftwareFit) -> MatmulFit:
+    """Matrix products as the software calls them."""
+    return fit.replace(compute=min(fit.compute * by.matmul, 1.0), latency=fit.latency + by.gap)
+
+
 def _attended(fit: AttentionFit, kernel: AttentionKernel, by: SoftwareFit) -> AttentionFit:
     """The attention kernel that the software has."""
     rate = fit.compute * fit.older.get(kernel, 1.0) * by.attention
-    return fit.replace(compute=min(rate, MOST_ATTENTION))
+    slower = {} if fit.decode_latency is None else {"decode_latency": fit.decode_latency + by.gap}
+    return fit.replace(compute=min(rate, MOST_ATTENTION), latency=fit.latency + by.gap, **slower)
 
 
 CATALOGUE = Catalogue("efficiency", Efficiency, "efficiency")

@@ -16,6 +16,7 @@ from perfmodel.units import Seconds
 
 __all__ = ["Residuals", "Software", "SoftwareFit", "software"]
 
+TINY = 1e-12
 DEFAULT = "default"
 """The set for software that none other knows."""
 
@@ -39,6 +40,8 @@ class SoftwareFit(Spec):
     """Share of the messages that could hide behind compute that does [-]."""
     launch: Seconds = Field(default=6e-6, ge=0)
     """Time of the host for each kernel it launches [s]."""
+    gap: Seconds = Field(default=0.0, ge=0)
+    """Time the device idles between two kernels: none in a CUDA graph, much where every launch is waited for [s]."""
     step: Seconds = Field(default=0.0, ge=0)
     """Time of one optimizer step outside the model: fetching data, logging, synchronising [s]."""
     straggling: float = Field(default=0.0, ge=0, le=1)
@@ -153,13 +156,39 @@ class Software(SourcedSpec):
         return cls.load(max(found)[1] if found else DEFAULT)
 
     def fit(self, architecture: str) -> SoftwareFit:
-        """The constants on an architecture.
+        """The constants on an architecture: its own where there were runs, else as typical software differs there.
 
         Parameters
         ----------
         architecture : of the device
         """
-        return self.on.get(architecture.lower(), self.constants)
+        there = architecture.lower()
+        if there in self.on or self.id == DEFAULT:
+            return self.on.get(there, self.constants)
+        typical = Software.load(DEFAULT)
+        changed = typical.on.get(there)
+        return self.constants if changed is None else _carried(self.constants, typical.constants, changed)
+
+
+def _carried(fit: SoftwareFit, typical: SoftwareFit, there: SoftwareFit) -> SoftwareFit:
+    """Constants that differ from a stack's own as typical ones do between anywhere and there."""
+    carried = {}
+    for name, field in SoftwareFit.model_fields.items():
+        own, usual, changed = (getattr(each, name) for each in (fit, typical, there))
+        most = next((each.le for each in field.metadata if hasattr(each, "le")), math.inf)
+        if name == "overlapped":  # a share: its odds change
+            carried[name] = _share(_odds(own) * _odds(changed) / _odds(usual))
+        else:
+            carried[name] = min(own * changed / usual if usual else own, most)
+    return SoftwareFit(**carried)
+
+
+def _odds(share: float) -> float:
+    return share / max(1 - share, TINY)
+
+
+def _share(odds: float) -> float:
+    return odds / (1 + odds)
 
 
 CATALOGUE = Catalogue("software", Software, "software")
