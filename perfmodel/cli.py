@@ -145,6 +145,9 @@ def estimate(  # noqa: PLR0917  # one parameter an option
     tp_overlap: Annotated[str | None, typer.Option(help="none, ring or pipelined.")] = None,
     order: Annotated[str, typer.Option(help="Placement of the axes, innermost first.")] = "tp,cp,dp,pp",
     overlap: Annotated[str, typer.Option(help="Axes whose messages run beside compute.")] = "dp,pp,cp",
+    software: Annotated[
+        str | None, typer.Option(help="The training stack, such as nemo or torchtitan; else what is typical.")
+    ] = None,
     efficiency: Annotated[str | None, typer.Option(help="Name or path of an efficiency set.")] = None,
     explain: Annotated[
         bool, typer.Option("--explain", help="Add each formula, its inputs, its source.")
@@ -194,7 +197,7 @@ def estimate(  # noqa: PLR0917  # one parameter an option
     machine = _machine(cluster, device, devices)
     if storage is not None:
         machine = machine.replace(storage=storage)
-    est = pm.estimate(chosen_model, work, layout, machine, efficiency=chosen)
+    est = pm.estimate(chosen_model, work, layout, machine, software=software, efficiency=chosen)
     if as_json:
         _print_json(est.to_dict())
     else:
@@ -217,6 +220,7 @@ LISTS = {
     "device": pm.devices,
     "system": pm.clusters,
     "efficiency": pm.efficiencies,
+    "software": pm.software,
     "link": links,
 }
 LOADERS: dict[str, Any] = {
@@ -224,6 +228,7 @@ LOADERS: dict[str, Any] = {
     "device": pm.Device.load,
     "system": pm.Node.load,
     "efficiency": pm.Efficiency.load,
+    "software": pm.Software.load,
     "link": pm.Link.load,
 }
 
@@ -231,7 +236,7 @@ LOADERS: dict[str, Any] = {
 @app.command()
 def show(
     name: Annotated[
-        str | None, typer.Argument(help="A model, device, system, link or efficiency set.")
+        str | None, typer.Argument(help="A model, device, system, link, efficiency or software set.")
     ] = None,
     context: Annotated[
         int, typer.Option(help="Tokens of the sequence whose keys and values are counted (models).")
@@ -357,7 +362,9 @@ def _error_table(title: str, rows: dict[str, dict[str, Any]]) -> Table:
 
 @app.command()
 def calibrate(
-    files: Annotated[list[Path], typer.Argument(help="Measured operators (.csv).")],
+    files: Annotated[
+        list[Path], typer.Argument(help="Measured operators (.csv), or training runs (.jsonl).")
+    ],
     device: Annotated[
         str | None, typer.Option(help="Whose rows are fitted, and the device of rows that name none.")
     ] = None,
@@ -367,7 +374,7 @@ def calibrate(
     out: Annotated[Path | None, typer.Option(help="Write the new set here, as .yaml.")] = None,
     as_json: Json = False,
 ) -> int:
-    """Fit an efficiency set to measured operators: constants with their errors, residuals before and after."""
+    """Fit an efficiency set to measured operators, or a software set to measured training runs."""
     start = pm.Efficiency.load(efficiency) if efficiency else None
     found = calibrated(files, device=device, start=start)
     if as_json:
@@ -376,7 +383,7 @@ def calibrate(
         print(found)
     if out is not None:
         saved = found.save(out)
-        print(f"wrote {out}: pm.Efficiency.load({str(out)!r}) is {saved.id}", file=sys.stderr)
+        print(f"wrote {out}: pm.{type(saved).__name__}.load({str(out)!r}) is {saved.id}", file=sys.stderr)
     return FITS
 
 

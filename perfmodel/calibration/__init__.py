@@ -4,8 +4,9 @@ from perfmodel.calibration.calibrate import calibrate, calibrated
 from perfmodel.calibration.fitting import Fitted, Spread, cross_validate, fit, spread
 from perfmodel.calibration.operators import fit_operators
 from perfmodel.calibration.result import Block, Calibration, Found
+from perfmodel.calibration.stack import StackCalibration, calibrate_stack
 
 __all__ = [
-    "Block", "Calibration", "Fitted", "Found", "Spread", "calibrate", "calibrated", "cross_validate", "fit",
-    "fit_operators", "spread",
+    "Block", "Calibration", "Fitted", "Found", "Spread", "StackCalibration", "calibrate", "calibrate_stack",
+    "calibrated", "cross_validate", "fit", "fit_operators", "spread",
 ]  # fmt: skip

@@ -8,7 +8,8 @@ from typing import Any
 
 from perfmodel.calibration.operators import fit_operators
 from perfmodel.calibration.result import Calibration
-from perfmodel.efficiency import Efficiency
+from perfmodel.calibration.stack import StackCalibration, calibrate_stack
+from perfmodel.efficiency import Efficiency, Software
 from perfmodel.errors import InputError, UnsupportedError
 from perfmodel.hardware import Device
 from perfmodel.validation.scores import read_rows
@@ -22,14 +23,15 @@ Measurements = str | Path | Iterable[str | Path] | Iterable[Mapping[str, Any]]
 
 def calibrate(
     measurements: Measurements, *, device: str | Device | None = None, start: Efficiency | None = None
-) -> Efficiency:
-    """An efficiency set fitted to measurements.
+) -> Efficiency | Software:
+    """An efficiency set fitted to measured operators, or a software set fitted to measured training runs.
 
     Parameters
     ----------
-    measurements : a file of operators (.csv; at the least m, n, k, dtype and time_s), several, or rows of one
-    device : whose rows are fitted, and the device of rows that name none; None takes all rows
-    start : the set to begin with; None takes the default of the device's architecture
+    measurements : a file of operators (.csv; at the least m, n, k, dtype and time_s) or of training runs of one stack
+        (.jsonl), several, or rows of one
+    device : whose operators are fitted, and the device of rows that name none; None takes all rows
+    start : the set that operators begin with; None takes the default of the device's architecture
 
     Returns
     -------
@@ -48,12 +50,13 @@ def calibrate(
     >>> mine.id, round(mine.matmul_for("bf16").compute, 1)
     ('hopper-calibrated', 0.7)
     """
-    return calibrated(measurements, device=device, start=start).efficiency
+    found = calibrated(measurements, device=device, start=start)
+    return found.efficiency if isinstance(found, Calibration) else found.software
 
 
 def calibrated(
     measurements: Measurements, *, device: str | Device | None = None, start: Efficiency | None = None
-) -> Calibration:
+) -> Calibration | StackCalibration:
     """The same with everything that was found: constants with their errors, residuals, rows that had no say.
 
     Parameters
@@ -66,9 +69,12 @@ def calibrated(
     """
     rows = _rows(measurements)
     kinds = {str(row.get("kind", "training")) for row in rows}
+    if kinds == {"training"}:
+        return calibrate_stack(rows)
     if kinds != {OPERATOR}:
         raise UnsupportedError(
-            f"rows of kind {', '.join(sorted(kinds))} are not fitted yet; valid: operator tables (.csv)"
+            f"rows of kind {', '.join(sorted(kinds))} are not fitted together; valid: operator tables (.csv), or "
+            f"training runs (.jsonl)"
         )
     return fit_operators(rows, device=device, start=start)
 

@@ -17,7 +17,7 @@ from perfmodel.hardware import Device
 from perfmodel.specs import Spec, bundled_folder
 from perfmodel.units import exact, show
 
-__all__ = ["Block", "Calibration", "Found", "efficiency_yaml"]
+__all__ = ["Block", "Calibration", "Found", "set_yaml"]
 
 SECONDS = ("latency", "start", "step", "launch")
 """Last words of the names of constants that are times."""
@@ -146,7 +146,7 @@ class Calibration:
             raise InputError(f"{file}: an efficiency set is a .yaml file")
         named = self.efficiency.replace(id=file.stem)
         try:
-            file.write_text(efficiency_yaml(named), encoding="utf-8")
+            file.write_text(set_yaml(named, "efficiency"), encoding="utf-8")
         except OSError as error:
             raise InputError(f"can't write {file}: {error.strerror}") from None
         return named
@@ -208,12 +208,13 @@ def _known(fields: dict[str, Any]) -> dict[str, Any]:
     }
 
 
-def efficiency_yaml(efficiency: Efficiency) -> str:
-    """An efficiency set as the text of its file.
+def set_yaml(fitted: Spec, kind: str) -> str:
+    """A set of fits as the text of its file.
 
     Parameters
     ----------
-    efficiency : the set
+    fitted : the set
+    kind : efficiency or software: which schema it has
 
     Returns
     -------
@@ -221,11 +222,11 @@ def efficiency_yaml(efficiency: Efficiency) -> str:
 
     Examples
     --------
-    >>> print(efficiency_yaml(Efficiency.load("hopper")).splitlines()[1])
+    >>> print(set_yaml(Efficiency.load("hopper"), "efficiency").splitlines()[1])
     id: hopper
     """
-    head = f"# yaml-language-server: $schema={bundled_folder('hardware_specs/schema')}/efficiency.json\n"
-    text: str = yaml.safe_dump(_written(efficiency), sort_keys=False, allow_unicode=True, width=120)
+    head = f"# yaml-language-server: $schema={bundled_folder('hardware_specs/schema')}/{kind}.json\n"
+    text: str = yaml.safe_dump(_written(fitted), sort_keys=False, allow_unicode=True, width=120)
     return head + text
 
 

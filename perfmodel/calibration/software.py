@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Hashable
+from collections.abc import Callable, Hashable, Iterator
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -84,11 +84,8 @@ def fit_stacks(runs: list[Run], *, iterations: int = 5) -> Stacks:
 
     levels = Levels([stack_of(run) for run in runs], centre(), width)
 
-    def response(row: int, values: Array) -> float:
-        return float(np.log(runs[row].predicted(to_fit(values))))
-
-    seconds = np.array([run.seconds for run in runs])
-    return Stacks(runs, fit_jointly(response, seconds, levels, even_weights(runs), iterations=iterations))
+    joint = fit_jointly(_response(runs), _seconds(runs), levels, even_weights(runs), iterations=iterations)
+    return Stacks(runs, joint)
 
 
 def held_out(stacks: Stacks, group: Callable[[Run], Any]) -> Array:
@@ -104,10 +101,8 @@ def held_out(stacks: Stacks, group: Callable[[Run], Any]) -> Array:
     one time a run [s]
     """
     runs, joint = stacks.runs, stacks.joint
-    groups = [group(run) for run in runs]
     found = np.empty(len(runs))
-    for name in dict.fromkeys(groups):
-        inside = np.array([one == name for one in groups])
+    for inside in _groups(runs, group):
         shares = refit(joint, ~inside)
         for row in np.flatnonzero(inside):
             found[row] = runs[row].predicted(to_fit(joint.levels.of(shares, stack_of(runs[row]))))
@@ -157,7 +152,7 @@ def _rounded(fit: SoftwareFit) -> SoftwareFit:
     return SoftwareFit(**{name: float(f"{value:.3g}") for name, value in fit.model_dump().items()})
 
 
-def fit_stack(runs: list[Run], start: SoftwareFit) -> SoftwareFit:
+def fit_stack(runs: list[Run], start: SoftwareFit) -> tuple[SoftwareFit, Array]:
     """Constants of one stack from its own runs, drawn towards where they start.
 
     Parameters
@@ -167,14 +162,30 @@ def fit_stack(runs: list[Run], start: SoftwareFit) -> SoftwareFit:
 
     Returns
     -------
-    the constants
+    the constants, and for each run the time predicted by constants that saw no run of its group [s]
     """
     widths = np.array([math.hypot(one.widths.software, one.widths.pair) for one in CONSTANTS])
-    levels = Levels([("own",)] * len(runs), from_fit(start), lambda key: widths)
+    own: tuple[Hashable, ...] = ("own",)
+    levels = Levels([own] * len(runs), from_fit(start), lambda key: widths)
+    joint = fit_jointly(_response(runs), _seconds(runs), levels, even_weights(runs))
+    found = np.empty(len(runs))
+    for inside in _groups(runs, lambda run: run.group):
+        constants = to_fit(levels.of(refit(joint, ~inside), own))
+        for row in np.flatnonzero(inside):
+            found[row] = runs[row].predicted(constants)
+    return _rounded(to_fit(levels.of(joint.shares, own))), found
 
-    def response(row: int, values: Array) -> float:
-        return float(np.log(runs[row].predicted(to_fit(values))))
 
-    seconds = np.array([run.seconds for run in runs])
-    joint = fit_jointly(response, seconds, levels, even_weights(runs))
-    return _rounded(to_fit(levels.of(joint.shares, ("own",))))
+def _response(runs: list[Run]) -> Callable[[int, Array], float]:
+    return lambda row, values: float(np.log(runs[row].predicted(to_fit(values))))
+
+
+def _seconds(runs: list[Run]) -> Array:
+    return np.array([run.seconds for run in runs])
+
+
+def _groups(runs: list[Run], group: Callable[[Run], Any]) -> Iterator[npt.NDArray[np.bool_]]:
+    """Which runs belong to each group."""
+    groups = [group(run) for run in runs]
+    for name in dict.fromkeys(groups):
+        yield np.array([one == name for one in groups])
