@@ -31,6 +31,8 @@ FREEDOM = 4.0
 """Degrees of freedom of Student's t, whose tails let an odd run be [-]."""
 LONGEST = 0.7
 """Longest step of a constant in one iteration: a factor of two, as a logarithm [-]."""
+ENOUGH = 0.05
+"""Gain of the posterior's logarithm that is worth another iteration."""
 NUDGE = 0.02
 """Change of a constant for its derivative [-]."""
 
@@ -101,7 +103,7 @@ class Joint(NamedTuple):
 
 
 def fit_jointly(
-    response: Response, measured: Array, levels: Levels, weights: Array, *, iterations: int = 5
+    response: Response, measured: Array, levels: Levels, weights: Array, *, iterations: int = 12
 ) -> Joint:
     """Most likely constants under Student's t for rows and normal priors for shares.
 
@@ -111,7 +113,7 @@ def fit_jointly(
     measured : times [s]
     levels : of the rows
     weights : of the rows [-]
-    iterations : times that the derivatives are taken anew [-]
+    iterations : most times that the derivatives are taken anew [-]
 
     Returns
     -------
@@ -125,10 +127,36 @@ def fit_jointly(
     truth = np.log(measured)
     joint = _linearised(response, levels, np.zeros(levels.widths.shape), truth, weights)
     for _ in range(iterations):
-        step = refit(joint, np.ones(len(truth), bool)) - joint.shares
-        shares = joint.shares + np.clip(step, -LONGEST, LONGEST)
-        joint = _linearised(response, levels, shares, truth, weights)
+        step = np.clip(refit(joint, np.ones(len(truth), bool)) - joint.shares, -LONGEST, LONGEST)
+        shorter = _shorter(response, joint, step)
+        if shorter is None:
+            break
+        joint = _linearised(response, levels, joint.shares + shorter, truth, weights)
     return joint
+
+
+def _shorter(response: Response, joint: Joint, step: Array, halvings: int = 5) -> Array | None:
+    """The step, or as much of it as makes predictions better; None where none of it does."""
+    before = _loss(joint.levels, joint.shares, joint.predicted - joint.truth, joint.weights)
+    for halving in range(halvings):
+        tried = step / 2**halving
+        shares = joint.shares + tried
+        predicted = np.array(
+            [
+                response(row, joint.levels.of(shares, member))
+                for row, member in enumerate(joint.levels.members)
+            ]
+        )
+        if _loss(joint.levels, shares, predicted - joint.truth, joint.weights) < before - ENOUGH:
+            return np.asarray(tried)
+    return None
+
+
+def _loss(levels: Levels, shares: Array, residual: Array, weights: Array) -> float:
+    """Twice the negative logarithm of the posterior, constants left out."""
+    rows = weights * (FREEDOM + 1) * np.log1p((residual / NOISE) ** 2 / FREEDOM)
+    priors = np.divide(shares, levels.widths, out=np.zeros_like(shares), where=levels.widths > 0) ** 2
+    return float(rows.sum() + priors.sum())
 
 
 def refit(joint: Joint, kept: npt.NDArray[np.bool_]) -> Array:

@@ -59,13 +59,13 @@ def stack_of(run: Run) -> tuple[Hashable, ...]:
     return _membership(run.software, run.architecture)
 
 
-def fit_stacks(runs: list[Run], *, iterations: int = 5) -> Stacks:
+def fit_stacks(runs: list[Run], *, iterations: int = 12) -> Stacks:
     """Fit the constants of all stacks to all runs at once.
 
     Parameters
     ----------
     runs : measured steps
-    iterations : times that the derivatives are taken anew [-]
+    iterations : most times that the derivatives are taken anew [-]
 
     Returns
     -------
