@@ -140,7 +140,7 @@ def joined(
     Li et al. (2020), PyTorch Distributed, arXiv:2006.15704, section 3.2.3; Megatron-LM,
     DistributedDataParallelConfig: bucket_size, overlap_grad_reduce, overlap_param_gather
     """
-    counts = {alike: maximum(ceil(size / layout.bucket), 1.0) for alike, size in parameters.items()}
+    counts = {alike: maximum(ceil(size / _bucket(layout)), 1.0) for alike, size in parameters.items()}
     found: tuple[Work, ...] = ()
     if not layout.reduces_every_pass:
         reduced = [
@@ -158,6 +158,14 @@ def joined(
         ]
         found = (*found, _in_buckets("dp weights", gathered, layout, forward, taken))
     return found
+
+
+def _bucket(layout: Parallel) -> Any:
+    """Parameters whose gradients are joined together [-]."""
+    if layout.bucket is not None:
+        return layout.bucket
+    ranks = layout.cp * layout.dp  # type: ignore[operator]  # dp is set
+    return maximum(LEAST_BUCKET, BUCKET_A_RANK * ranks)
 
 
 def _named(name: str, alike: str) -> str:

@@ -85,9 +85,9 @@ class Parallel(Spec):
     gradient_sync: Literal["every", "last", None] = None
     """Gradients are reduced after every micro-batch or after the last one only (no_sync); None is what frameworks do:
     every one where the gradients are split (zero2, zero3, hsdp), else the last."""
-    bucket: int = Field(default=40_000_000, ge=1, le=10**12)
-    """Parameters whose gradients are reduced together; the default is Megatron-LM's up to 40 ranks, which takes 1
-    million a rank beyond that; DDP's 25 MiB are 6.5 million [-]."""
+    bucket: int | None = Field(default=None, ge=1, le=10**12)
+    """Parameters whose gradients are reduced together; None is Megatron-LM's 40 million, or 1 million a rank where that
+    is more; DDP's 25 MiB are 6.5 million [-]."""
     sequence_parallel: bool = False
     """Norms and residuals are split over the tensor-parallel ranks."""
     overlap: tuple[Hidden, ...] = ("dp", "pp", "cp")
