@@ -13,6 +13,9 @@ from perfmodel.workload import Precision
 
 __all__ = ["joined", "reduction", "with_sharding"]
 
+LEAST_BUCKET, BUCKET_A_RANK = 40e6, 1e6
+"""Megatron-LM's buckets: so many parameters, or so many a rank where that is more [-]."""
+
 
 def reduction(name: str, parameters: Any, layout: Parallel, formats: Precision, alike: str = "data") -> Work:
     """Gradients of some parameters, joined once over all ranks that share them.
