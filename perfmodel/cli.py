@@ -142,7 +142,7 @@ def estimate(  # noqa: PLR0917  # one parameter an option
     ] = None,
     reshard: Annotated[bool, typer.Option(help="Drop gathered weights after forward (zero3, hsdp).")] = True,
     sequence_parallel: Annotated[bool, typer.Option(help="Split norms over the tensor ranks.")] = False,
-    tp_overlap: Annotated[str | None, typer.Option(help="none, ring or pipelined.")] = None,
+    tp_overlap: Annotated[str | None, typer.Option(help="none, ring, pipelined or userbuffers.")] = None,
     order: Annotated[str, typer.Option(help="Placement of the axes, innermost first.")] = "tp,cp,dp,pp",
     overlap: Annotated[str, typer.Option(help="Axes whose messages run beside compute.")] = "dp,pp,cp",
     software: Annotated[

@@ -52,6 +52,7 @@ def training_pass(model: Model, work: Training, layout: Parallel) -> Pass:
         dropout=work.dropout,
         overlap_tensor=layout.tensor_overlap != "none",
         tensor_ring=layout.tensor_overlap == "ring",
+        tensor_buffers=layout.tensor_overlap == "userbuffers",
         overlap_context="cp" in layout.overlap,
         context=layout.context,
         kernels=work.kernels,

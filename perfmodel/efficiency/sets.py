@@ -134,7 +134,7 @@ class Efficiency(SourcedSpec):
             software=software.id,
             spread=software.residuals,
             matmul={dtype: _multiplied(one, fit) for dtype, one in self.matmul.items()},
-            attention=_attended(self.attention, software.attention_kernel, fit),
+            attention=_attended(self.attention, software.recipe.attention_kernel, fit),
             stream=self.stream.replace(
                 passes=self.stream.passes * fit.pointwise, latency=self.stream.latency + fit.gap
             ),

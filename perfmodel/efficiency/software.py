@@ -11,6 +11,7 @@ from pydantic import Field, field_validator
 
 from perfmodel.efficiency.fits import AttentionKernel
 from perfmodel.errors import unknown
+from perfmodel.layers.kept import Kernels
 from perfmodel.specs import Catalogue, SourcedSpec, Spec
 from perfmodel.units import Seconds
 
@@ -92,6 +93,29 @@ def _tail(inner: float, outer: float, share: float, beyond: float, left: float) 
     return outer + (outer - inner) * math.log(beyond / left) / math.log(share / beyond)
 
 
+class Recipe(Spec):
+    """What a stack's recipes set where a run does not say: conventions, not fits."""
+
+    attention_kernel: AttentionKernel = "newest"
+    """Generation of the fused attention kernel."""
+    gradient_dtype: Literal["fp32", "bf16", None] = None
+    """Format of gradients, accumulated and on the wire; null is the precision's own."""
+    gradient_copy: dict[str, Literal["accumulated", "update"]] = Field(default_factory=dict)
+    """Second gradients that are kept, by the precision that they go with (see `Training.gradient_copy`)."""
+    weight_dtype: Literal["fp32", None] = None
+    """Format of the weights; null is the precision's own."""
+    kernels: Kernels = "fused"
+    """Whose kernels keep activations, and fuse or do not fuse pointwise work; see `Training`."""
+    bucket: int | None = None
+    """Parameters whose gradients are reduced together; see `Parallel` [-]."""
+    hides: tuple[Literal["tp", "cp", "ep", "dp", "pp"], ...] = ("dp", "pp", "cp")
+    """Axes whose messages run beside compute."""
+    dispatch: Literal["all_to_all", "deduplicated"] = "all_to_all"
+    """How tokens travel to routed experts; see `Parallel`."""
+    tp_overlap: Literal["ring", "pipelined", "userbuffers", None] = None
+    """How tensor-parallel messages run beside products; see `Parallel`."""
+
+
 class Software(SourcedSpec):
     """A training stack, or a family of its releases.
 
@@ -107,18 +131,8 @@ class Software(SourcedSpec):
     """On any architecture."""
     on: dict[str, SoftwareFit] = Field(default_factory=dict)
     """On architectures with measured runs of their own, by the architecture's name in lower case."""
-    attention_kernel: AttentionKernel = "newest"
-    """Generation of its fused attention kernel."""
-    gradient_dtype: Literal["fp32", "bf16", None] = None
-    """Format of gradients in its recipes, accumulated and on the wire; null is the precision's own."""
-    gradient_copy: dict[str, Literal["accumulated", "update"]] = Field(default_factory=dict)
-    """Second gradients that its recipes keep, by the precision that they go with (see `Training.gradient_copy`)."""
-    weight_dtype: Literal["fp32", None] = None
-    """Format of the weights in its recipes; null is the precision's own."""
-    hides: tuple[Literal["tp", "cp", "ep", "dp", "pp"], ...] = ("dp", "pp", "cp")
-    """Axes whose messages its recipes run beside compute."""
-    dispatch: Literal["all_to_all", "deduplicated"] = "all_to_all"
-    """How its recipes send tokens to routed experts; see `Parallel`."""
+    recipe: Recipe = Recipe()
+    """What its recipes set where a run does not say."""
     residual: str = ""
     """How well the constants hold on runs that they were not fitted to."""
     residuals: Residuals | None = None

@@ -23,6 +23,9 @@ __all__ = [
     "stream",
 ]
 
+BUFFER_PIECES = 4
+"""Pieces of a reduce-scatter beside the product that it follows: Transformer Engine's num_splits [-]."""
+
 Kinds = tuple[tuple[str, str], ...]
 """Messages as (name, kind of collective)."""
 
@@ -251,7 +254,7 @@ def region_entry(p: Pass, hidden: int, *beside: Matmul, backward: bool = False) 
         kinds = (("tp all-gather input", "all_gather"), ("tp reduce-scatter", "reduce_scatter"))
     else:
         kinds = (("tp all-gather", "all_gather"),)
-    return _tensor_messages(p, hidden, kinds, beside)
+    return _tensor_messages(p, hidden, kinds, beside, bulk=backward)
 
 
 def region_exit(p: Pass, hidden: int, *beside: Matmul, backward: bool = False) -> tuple[Work, ...]:
@@ -276,28 +279,49 @@ def region_exit(p: Pass, hidden: int, *beside: Matmul, backward: bool = False) -
     return _tensor_messages(p, hidden, kinds, beside)
 
 
-def _tensor_messages(p: Pass, hidden: int, kinds: Kinds, beside: tuple[Matmul, ...]) -> tuple[Work, ...]:
+def _tensor_messages(
+    p: Pass, hidden: int, kinds: Kinds, beside: tuple[Matmul, ...], *, bulk: bool = False
+) -> tuple[Work, ...]:
     elements = p.tokens * hidden
     messages = tuple(Collective(name, kind, elements * _message_bytes(p, kind), "tp") for name, kind in kinds)
     if not p.overlap_tensor or not beside:
         return messages
     products = beside + beside[-1:] * (len(messages) - len(beside))
-    return tuple(_in_pieces(p, *pair) for pair in zip(messages, products, strict=False))
+    hide = _in_buffers if p.tensor_buffers else _in_ring if p.tensor_ring else _in_pieces
+    if p.tensor_buffers and bulk:
+        hide = _in_bulk
+    return tuple(hide(p, *pair) for pair in zip(messages, products, strict=False))
 
 
-def _in_pieces(p: Pass, message: Collective, product: Matmul) -> Work:
-    """A message cut into tp pieces that run beside pieces of the product next to it.
-
-    Pipelined, the first (or last) piece has nothing to hide behind. In a ring of sends the first piece is the rank's
-    own, and only the others travel (NVIDIA Transformer Engine's ring exchange); sums over all ranks have no such ring.
-    """
-    others = 1 - 1 / p.tp
-    if p.tensor_ring and message.kind != "all_reduce":
-        hop = message._replace(kind="send", payload=message.payload / p.tp)
-        sends, behind = Repeat("hops", p.tp - 1, hop), Repeat("pieces", others, product)
-        return Overlap(message.name, sends, behind)
+def _in_pieces(p: Pass, message: Collective, product: Matmul, pieces: Any = None) -> Work:
+    """A message cut into tp pieces beside the product next to it: the first, or last, stands alone."""
+    alone = 1 / (p.tp if pieces is None else pieces)
+    others = 1 - alone
     hidden = Overlap("other pieces", Repeat("pieces", others, message), product)
-    return Serial(message.name, (Repeat("first piece", 1 / p.tp, message), hidden))
+    return Serial(message.name, (Repeat("first piece", alone, message), hidden))
+
+
+def _in_ring(p: Pass, message: Collective, product: Matmul) -> Work:
+    """Pieces that go round by sends: the first is the rank's own, and only the others travel.
+
+    Sums over all ranks have no such ring (NVIDIA Transformer Engine's ring exchange).
+    """
+    if message.kind == "all_reduce":
+        return _in_pieces(p, message, product)
+    hop = message._replace(kind="send", payload=message.payload / p.tp)
+    return Overlap(message.name, Repeat("hops", p.tp - 1, hop), Repeat("pieces", 1 - 1 / p.tp, product))
+
+
+def _in_buffers(p: Pass, message: Collective, product: Matmul) -> Work:
+    """Gathers in a ring, sums in a few pieces, as NeMo sets Transformer Engine's user buffers."""
+    if message.kind == "all_gather":
+        return _in_ring(p, message, product)
+    return _in_pieces(p, message, product, BUFFER_PIECES)
+
+
+def _in_bulk(p: Pass, message: Collective, product: Matmul) -> Work:
+    """A message beside a product that does not wait for it: the input's gather beside dgrad, the sum beside wgrad."""
+    return Overlap(message.name, message, product)
 
 
 def _message_bytes(p: Pass, kind: str) -> Any:

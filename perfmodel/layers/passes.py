@@ -29,6 +29,8 @@ class Pass(NamedTuple):
     dropout : dropout masks are kept
     overlap_tensor : tensor-parallel messages are cut into pieces and run beside the product next to them
     tensor_ring : these pieces go round the ranks by sends, else each is gathered or scattered by all
+    tensor_buffers : gathers go round in a ring, sums of forward go in a few pieces, and those of backward run whole
+        beside products that they have nothing to do with
     overlap_context : keys and values travel while the ring works on the last ones
     context : how attention sees a sequence that cp ranks share (a structure)
     kernels : whose kernels decide what is kept for backward
@@ -59,6 +61,7 @@ class Pass(NamedTuple):
     overlap_tensor: bool = False
     overlap_context: bool = False
     tensor_ring: bool = False
+    tensor_buffers: bool = False
     context: str = "ring"
     kernels: Kernels = "fused"
     ep: Any = 1

@@ -96,9 +96,10 @@ class Parallel(Spec):
     dispatch: Literal["all_to_all", "deduplicated"] = "all_to_all"
     """How tokens travel to routed experts: a copy for each expert, or one for each node or rack with any of a token's
     experts, which spreads it there (DeepEP, HybridEP)."""
-    tp_overlap: Literal["none", "ring", "pipelined", None] = None
+    tp_overlap: Literal["none", "ring", "pipelined", "userbuffers", None] = None
     """How tensor-parallel messages run beside the product next to them: cut into pieces that all ranks pass on (ring)
-    or gather and scatter (pipelined); None is pipelined where overlap has tp, else none."""
+    or gather and scatter (pipelined), or each in the way that suits it (userbuffers: NeMo's and Megatron-LM's
+    --tp-comm-overlap); None is pipelined where overlap has tp, else none."""
     order: tuple[Axis, ...] = AXES
     """Placement of the axes, innermost first: neighbours of the first are next to each other."""
     overlap_shared: bool = False
@@ -137,7 +138,7 @@ class Parallel(Spec):
 
     @property
     def tensor_overlap(self) -> str:
-        """How tensor-parallel messages run beside products: none, ring or pipelined."""
+        """How tensor-parallel messages run beside products: none, ring, pipelined or userbuffers."""
         return self.tp_overlap or ("pipelined" if "tp" in self.overlap else "none")
 
     @property

@@ -76,15 +76,15 @@ def memory_metric(row: Row) -> str:
 def _work(row: Row, model: Model) -> Training:
     if row["precision"] not in PRECISIONS:
         raise UnsupportedError(f"precision {row['precision']} is not built yet")
-    stack = row_software(row)
+    recipe = row_software(row).recipe
     return Training(
         global_batch=int(row["global_batch"]),
         **_samples(row, model),
         precision=row["precision"],
         **_recompute(row),
-        gradient_dtype=stack.gradient_dtype,
-        gradient_copy=stack.gradient_copy.get(row["precision"]),
-        weight_dtype=stack.weight_dtype,
+        gradient_dtype=recipe.gradient_dtype,
+        gradient_copy=recipe.gradient_copy.get(row["precision"]),
+        weight_dtype=recipe.weight_dtype,
         attention=row.get("attention") or "flash",
         dropout=row.get("attention") == "unfused",
     )
@@ -96,8 +96,7 @@ def _samples(row: Row, model: Model) -> dict[str, Any]:
         return {"sequence_length": int(row["sequence_length"])}
     if not any(isinstance(layer, BatchNorm) for layer, _ in model.layers()):
         return {}
-    unfused = str(row.get("software")).startswith("PyTorch")
-    return {"optimizer": "sgd_momentum", "kernels": "eager" if unfused else "fused"}
+    return {"optimizer": "sgd_momentum", "kernels": row_software(row).recipe.kernels}
 
 
 def _recompute(row: Row) -> dict[str, Any]:
@@ -136,7 +135,7 @@ def row_software(row: Row) -> Software:
 
 
 def _layout(row: Row) -> Parallel:
-    given, stack, recipe = row["parallel"], row_software(row), expert_recipe(row)
+    given, recipe, experts = row["parallel"], row_software(row).recipe, expert_recipe(row)
     return Parallel(
         tp=given["tp"],
         pp=given["pp"],
@@ -148,8 +147,10 @@ def _layout(row: Row) -> Parallel:
         sharding=given["sharding"],
         shards=_shards(row) if given["sharding"] == "hsdp" else None,
         sequence_parallel=given["sp"],
-        overlap=(*stack.hides, "ep") if recipe and recipe.overlapped else stack.hides,
-        dispatch=recipe.dispatch if recipe and recipe.dispatch else stack.dispatch,
+        bucket=recipe.bucket,
+        overlap=(*recipe.hides, "ep") if experts and experts.overlapped else recipe.hides,
+        dispatch=experts.dispatch if experts and experts.dispatch else recipe.dispatch,
+        tp_overlap=recipe.tp_overlap,
     )
 
 
