@@ -126,7 +126,11 @@ class CollectiveFit(Spec):
         """
         fractions = {name: getattr(self, name) for name in FRACTIONS}
         return self.replace(
-            **{name: min(value * factor, most) for name, value in fractions.items() if value is not None}
+            **{
+                name: min(value * factor, max(value, most))
+                for name, value in fractions.items()
+                if value is not None
+            }
         )
 
 

@@ -5,6 +5,8 @@ from __future__ import annotations
 from functools import lru_cache
 from typing import TypeVar
 
+from pydantic import Field
+
 from perfmodel.efficiency.fits import (
     AttentionFit,
     AttentionKernel,
@@ -26,8 +28,8 @@ T = TypeVar("T")
 
 MOST_ATTENTION = 2.0
 """Rate of an attention kernel over the peak, softmax counted as work, that can be meant [-]."""
-MOST_LINK = 1.2
-"""Fraction of a link that messages can seem to reach, where the switch adds up what passes [-]."""
+MOST_LINK = 1.0
+"""Fraction of a link that messages can reach; a switch that adds up what passes may seem to give more [-]."""
 
 
 class Efficiency(SourcedSpec):
@@ -37,6 +39,8 @@ class Efficiency(SourcedSpec):
     """Device architectures this is the default of; empty is the universal set."""
     matmul: dict[str, MatmulFit]
     """By number format; "default" serves formats not listed."""
+    convolution: float = Field(default=1.0, gt=0, le=2)
+    """Rate of convolutions over that of matrix products of their size [-]."""
     attention: AttentionFit
     """Fused attention kernels."""
     stream: StreamFit
@@ -134,6 +138,7 @@ class Efficiency(SourcedSpec):
             software=software.id,
             spread=software.residuals,
             matmul={dtype: _multiplied(one, fit) for dtype, one in self.matmul.items()},
+            convolution=self.convolution * fit.convolution,
             attention=_attended(self.attention, software.recipe.attention_kernel, fit),
             stream=self.stream.replace(
                 passes=self.stream.passes * fit.pointwise, latency=self.stream.latency + fit.gap

@@ -33,6 +33,8 @@ def matmul_seconds(work: Matmul, m: Machine) -> Seconds:
     memory = memory_bytes(work) / rate.bandwidth - quantise
     if work.accumulate:
         compute = compute / rate.accumulate
+    if work.kernel == "convolution":
+        compute = compute / m.efficiency.convolution
     busy, tensor = smooth_parts(a=compute, b=memory, exponent=rate.exponent)
     return rate.latency + quantise + busy, {
         "compute": tensor,
