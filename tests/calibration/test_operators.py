@@ -171,9 +171,9 @@ def test_what_can_not_be_fitted_is_one_clear_error(rows, says):
         pm.calibrate(rows, device="h100")
 
 
-def test_runs_are_not_fitted_yet():
-    with pytest.raises(UnsupportedError, match="rows of kind training"):
-        pm.calibrate([{"kind": "training"}])
+def test_kinds_of_rows_are_not_mixed():
+    with pytest.raises(UnsupportedError, match="rows of kind operator, training are not fitted together"):
+        pm.calibrate([{"kind": "training"}, {"kind": "operator"}])
 
 
 def test_on_the_command_line(tmp_path):
