@@ -209,7 +209,13 @@ def test_steps_of_a_recurrence_wait_for_each_other():
     """Two cells of 50 steps: forward a product and the gates each step, backward the same, but for the first state."""
     model = SMALL["lstm"]
     times = [
-        pm.estimate(model, training(model, sequence_length=length), pm.Parallel(), NODE).step_time
+        pm.estimate(
+            model,
+            training(model, sequence_length=length),
+            pm.Parallel(),
+            NODE,
+            efficiency=pm.Efficiency.of(NODE.device.architecture),
+        ).step_time
         for length in (64, 128)
     ]
     assert times[1] / times[0] == pytest.approx(2, rel=0.05)

@@ -10,6 +10,7 @@ from typing import NamedTuple
 
 import pytest
 
+from perfmodel.efficiency import Efficiency
 from perfmodel.estimation import estimate
 from perfmodel.hardware import Cluster
 from perfmodel.parallel import Parallel
@@ -64,7 +65,7 @@ def predicted(name, recompute, **changes):
     )
     model = gpt(layers=row.layers, hidden=row.hidden, heads=row.heads, vocabulary=51200)
     selene = Cluster.of("nvidia-a100-sxm-80gb", row.devices, devices_per_node=8, scale_out=25e9)
-    return estimate(model, work.replace(**changes), layout, selene)
+    return estimate(model, work.replace(**changes), layout, selene, efficiency=Efficiency.load("ampere"))
 
 
 def error(name, recompute):
@@ -99,8 +100,9 @@ def test_utilisation_as_the_paper_counts_it(name, mfu):
 
 
 def test_the_bundled_rows_are_these(golden):
-    """`make validate` scores the same eight rows."""
-    report = validate([golden / "measurements" / "megatron-2205.05198.jsonl"])
+    """`perfmodel validate` scores the same eight rows."""
+    file = golden / "measurements" / "megatron-2205.05198.jsonl"
+    report = validate([file], efficiency=Efficiency.load("ampere"))
     measured = sorted(score.measured for score in report.of("step_time"))
     assert measured == sorted(value for row in PUBLISHED.values() for value in (row.full, row.selective))
     assert not report.skipped

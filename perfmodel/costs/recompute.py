@@ -61,6 +61,7 @@ def recomputed(block: Part, work: Training) -> Again:
     Examples
     --------
     >>> from perfmodel.costs.parts import parts
+    >>> from perfmodel.layers import Pass
     >>> from perfmodel.decoder import decoder
     >>> model = decoder(layers=4, hidden=64, heads=4, inner=256, vocabulary=1000)
     >>> work = Training(global_batch=1, sequence_length=1, recompute="selective", recompute_modules=("mlp", "norm"))

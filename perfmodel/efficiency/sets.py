@@ -28,6 +28,8 @@ T = TypeVar("T")
 
 MOST_ATTENTION = 2.0
 """Rate of an attention kernel over the peak, softmax counted as work, that can be meant [-]."""
+INSIDE = ("scale_up", "node")
+"""Tiers that do not leave a node or a rack."""
 MOST_LINK = 1.0
 """Fraction of a link that messages can reach; a switch that adds up what passes may seem to give more [-]."""
 
@@ -144,8 +146,10 @@ class Efficiency(SourcedSpec):
                 passes=self.stream.passes * fit.pointwise, latency=self.stream.latency + fit.gap
             ),
             collective={
-                tier: one.scaled(fit.fabric if tier == "fabric" else fit.scale_up, most=MOST_LINK)
-                for tier, one in self.collective.items()
+                tier: self.collective_for(tier).scaled(
+                    fit.scale_up if tier in INSIDE else fit.fabric, most=MOST_LINK
+                )
+                for tier in (*INSIDE, *self.collective, "fabric")
             },
             overlap=self.overlap.replace(achieved=fit.overlapped),
             host=HostFit(launch=fit.launch, step=fit.step, straggling=fit.straggling),

@@ -52,8 +52,8 @@ def roofline_points(est: TrainingEstimate) -> Columns:
     >>> import perfmodel as pm
     >>> est = pm.estimate(pm.Model.load("llama-3.1-8b"), pm.Training(global_batch=128, sequence_length=8192),
     ...                   pm.Parallel(tp=2), pm.Cluster.load("dgx-h100", devices=8))
-    >>> roofline_points(est)["name"][:2]
-    ['mlp up wgrad', 'mlp up']
+    >>> set(roofline_points(est)["kind"][:3]) <= {"matmul", "attention"}
+    True
     """
     spent = _spent(single(est).tree)
     rows = []
