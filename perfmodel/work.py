@@ -165,6 +165,7 @@ class Overlap(NamedTuple):
     behind : the work it hides behind; counted where it stands in the tree, not here
     taken : other messages that hide behind the same and come first; counted where they stand, not here
     contends : what is hidden takes cores of the device, as messages do; copies to the host do not
+    cut : a product behind which it hides, and the pieces that this one is cut into for it, by rows
     """
 
     name: str
@@ -172,6 +173,7 @@ class Overlap(NamedTuple):
     behind: Work
     taken: Work | None = None
     contends: bool = True
+    cut: tuple[Matmul, Any] | None = None
 
 
 class Stage(NamedTuple):

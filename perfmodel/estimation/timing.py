@@ -114,7 +114,16 @@ def _overlap(clock: Clock, work: Overlap) -> Timed:
     cover = behind.seconds - behind.hidden + behind.covered.get("offload", 0.0)
     if work.taken is not None:
         cover = cover - clock.time(work.taken).seconds
-    return beside(work.name, clock.time(work.work), maximum(cover, 0.0), clock.rates.efficiency.overlap)
+    hidden = beside(work.name, clock.time(work.work), maximum(cover, 0.0), clock.rates.efficiency.overlap)
+    return hidden if work.cut is None else series(work.name, (hidden, _cut(clock, *work.cut)))
+
+
+def _cut(clock: Clock, product: Matmul, pieces: Any) -> Timed:
+    """What a product loses in pieces of fewer rows, each with a start of its own; its operand is quantised once."""
+    whole = matmul_seconds(product._replace(quantise_bytes=0.0), clock.rates)[0]
+    piece = matmul_seconds(product._replace(quantise_bytes=0.0, m=product.m / pieces), clock.rates)[0]
+    lost = maximum(pieces * piece - whole, 0.0)
+    return Timed("cut product", "contention", lost, {"compute": lost}, {})
 
 
 def _pipeline(clock: Clock, work: Pipeline) -> Timed:

@@ -297,7 +297,8 @@ def _in_pieces(p: Pass, message: Collective, product: Matmul, pieces: Any = None
     """A message cut into tp pieces beside the product next to it: the first, or last, stands alone."""
     alone = 1 / (p.tp if pieces is None else pieces)
     others = 1 - alone
-    hidden = Overlap("other pieces", Repeat("pieces", others, message), product)
+    cut = (product, 1 / alone) if p.tensor_buffers else None
+    hidden = Overlap("other pieces", Repeat("pieces", others, message), product, cut=cut)
     return Serial(message.name, (Repeat("first piece", alone, message), hidden))
 
 
@@ -309,7 +310,9 @@ def _in_ring(p: Pass, message: Collective, product: Matmul) -> Work:
     if message.kind == "all_reduce":
         return _in_pieces(p, message, product)
     hop = message._replace(kind="send", payload=message.payload / p.tp)
-    return Overlap(message.name, Repeat("hops", p.tp - 1, hop), Repeat("pieces", 1 - 1 / p.tp, product))
+    hops = Repeat("hops", p.tp - 1, hop)
+    behind = Repeat("pieces", 1 - 1 / p.tp, product)
+    return Overlap(message.name, hops, behind, cut=(product, p.tp))
 
 
 def _in_buffers(p: Pass, message: Collective, product: Matmul) -> Work:
