@@ -33,7 +33,8 @@ def estimate(
     work : the job: `Training`
     layout : degrees of parallelism; dp follows from the devices where it is left out
     cluster : on what
-    software : the training stack, see `software()`; None takes what is typical of all
+    software : the training stack, see `software()`; None takes what is typical of all. Job and layout stay as they are
+        given: what the stack's recipes set is listed in `Software.recipe` (docs/software.md)
     efficiency : the fits to use; None takes the set of the device's architecture under the software's constants. Given
         without a software it stands alone, operator fits and nothing else
 
