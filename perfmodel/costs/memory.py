@@ -6,16 +6,16 @@ from typing import Any, NamedTuple
 
 from perfmodel.costs.base import StageMemory
 from perfmodel.costs.parameters import Held, held, own, summed
-from perfmodel.costs.parts import Part, parts
-from perfmodel.costs.recompute import recomputed, recomputed_share
-from perfmodel.costs.stages import alive, deal
+from perfmodel.costs.parts import Part, Parts
+from perfmodel.costs.recompute import Again, recomputed, recomputed_share
+from perfmodel.costs.stages import alive
 from perfmodel.costs.states import optimizer_bytes
 from perfmodel.layers import Layer, Pass
 from perfmodel.layers.embedding import Head
 from perfmodel.model import Model
 from perfmodel.ops import maximum, minimum, where
 from perfmodel.parallel import Parallel
-from perfmodel.work import Stage
+from perfmodel.work import Stage, Stages
 from perfmodel.workload import Training
 
 __all__ = ["block_activations", "stage_memories"]
@@ -81,24 +81,23 @@ def _saved_once(blocks: tuple[Part, ...], work: Training) -> Any:
     return most
 
 
-def _held(model: Model, work: Training, layout: Parallel, p: Pass) -> _Held:
-    copy, found = _head_copy(model), parts(model, p)
+def _held(model: Model, work: Training, p: Pass, found: Parts, again: tuple[Again, ...]) -> _Held:
+    copy = _head_copy(model)
     largest: Any = 0
     moment: Any = 0
     saved: Any = 0
     moved: Any = 0
     once: Any = 0
     share = recomputed_share(model, work)
-    for block in found.blocks:
-        again = recomputed(block, work)
-        largest = maximum(largest, sum(block.parameters().values()))
-        moment = maximum(moment, again.moment)
-        saved = saved + block.repeat * (block.saved() - share * again.spared)
-        moved, once = moved + block.repeat * share * again.moved, maximum(once, again.moved)
+    for block, repeated in zip(found.blocks, again, strict=True):
+        largest = maximum(largest, sum(block.parameters.values()))
+        moment = maximum(moment, repeated.moment)
+        saved = saved + block.repeat * (block.saved() - share * repeated.spared)
+        moved, once = moved + block.repeat * share * repeated.moved, maximum(once, repeated.moved)
     return _Held(
-        entry=found.entry.parameters(),
+        entry=found.entry.parameters,
         body=found.body_parameters(),
-        exit=found.exit.parameters(),
+        exit=found.exit.parameters,
         states_entry=optimizer_bytes(found.entry.plain, work, p),
         states_body=summed((block.copies, optimizer_bytes(block.plain, work, p)) for block in found.blocks),
         states_exit=optimizer_bytes(found.exit.plain, work, p),
@@ -121,20 +120,32 @@ def _head_copy(model: Model) -> tuple[Layer, ...]:
     return (head.replace(tied=False, bias=False),) if head is not None and head.tied else ()
 
 
-def stage_memories(model: Model, work: Training, layout: Parallel, p: Pass) -> tuple[StageMemory, ...]:
+def stage_memories(
+    model: Model,
+    work: Training,
+    layout: Parallel,
+    p: Pass,
+    *,
+    found: Parts,
+    again: tuple[Again, ...],
+    stages: Stages,
+) -> tuple[StageMemory, ...]:
     """Peak memory of the first, a middle and the last pipeline stage.
 
     Parameters
     ----------
     model, work, layout : the job
     p : one micro-batch as one device sees it
+    found : the parts of the model
+    again : what each of its blocks computes again
+    stages : what each stage holds
 
     Returns
     -------
     three entries; with one stage each of them is the whole model
     """
-    parts = _held(model, work, layout, p)
-    return tuple(_stage(parts, work, layout, stage) for stage in deal(model.depth, layout))
+    parts = _held(model, work, p, found, again)
+    return tuple(_stage(parts, work, layout, stage) for stage in stages)
 
 
 def _stage(parts: _Held, work: Training, layout: Parallel, stage: Stage) -> StageMemory:

@@ -7,7 +7,7 @@ from typing import Any
 
 from perfmodel.formulas.memory import sharded
 from perfmodel.layers import Layer, Pass
-from perfmodel.parallel import Parallel, groups
+from perfmodel.parallel import Parallel
 
 __all__ = ["Held", "held", "local_parameters", "own", "summed"]
 
@@ -91,8 +91,7 @@ def own(parameters: Held, layout: Parallel, *, split: bool = True) -> Any:
     """
     if not split:
         return sum(parameters.values())
-    placed = groups(layout)
     mine: Any = 0
     for alike, amount in parameters.items():
-        mine = mine + sharded(size=amount, ranks=placed[layout.state_axis(alike)].ranks)
+        mine = mine + sharded(size=amount, ranks=layout.ranks_that_split(alike))
     return mine

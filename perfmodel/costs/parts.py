@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from dataclasses import dataclass
+from functools import cached_property
 from typing import Any, NamedTuple
 
 from perfmodel.costs.parameters import Held, held, summed
@@ -13,7 +15,8 @@ from perfmodel.work import Work, flops, total
 __all__ = ["Part", "Parts", "parts", "training_flops"]
 
 
-class Part(NamedTuple):
+@dataclass(frozen=True)
+class Part:
     """Layers that follow each other, each with the pass that it sees.
 
     Parameters
@@ -29,7 +32,7 @@ class Part(NamedTuple):
     copies: Any = 1
     data: bool = False
 
-    @property
+    @cached_property
     def plain(self) -> tuple[Layer, ...]:
         """The layers alone."""
         return tuple(layer for layer, _ in self.layers)
@@ -51,6 +54,7 @@ class Part(NamedTuple):
             works[0] = layer.backward_to_data(p)
         return tuple(reversed(works))
 
+    @cached_property
     def parameters(self) -> Held:
         """Parameters of one repetition on one rank, by the ranks that hold the same [-]."""
         return summed((1, held((layer,), p)) for layer, p in self.layers)
@@ -98,7 +102,7 @@ class Parts(NamedTuple):
 
     def body_parameters(self) -> Held:
         """Parameters of all blocks on one rank, by the ranks that hold the same [-]."""
-        return summed((block.copies, block.parameters()) for block in self.blocks)
+        return summed((block.copies, block.parameters) for block in self.blocks)
 
 
 def parts(model: Walked, p: Pass) -> Parts:

@@ -73,7 +73,7 @@ def recomputed(block: Part, work: Training) -> Again:
         again = _keeping(block, policy)
     else:
         again = _modules(block, policy.modules) if policy.modules else _NOTHING
-    return again._replace(moved=_moved(block, work, again))
+    return again._replace(moved=_moved(block, work, again)) if work.offload.activations else again
 
 
 def recomputed_share(model: Model, work: Training) -> Any:

@@ -12,7 +12,7 @@ from perfmodel.costs.memory import stage_memories
 from perfmodel.costs.offload import with_copies
 from perfmodel.costs.parameters import Held, summed
 from perfmodel.costs.parts import Part, parts, training_flops
-from perfmodel.costs.recompute import check_names, recomputed, recomputed_share
+from perfmodel.costs.recompute import Again, check_names, recomputed, recomputed_share
 from perfmodel.costs.sharding import joined, with_sharding
 from perfmodel.costs.stages import deal
 from perfmodel.costs.update import update
@@ -49,10 +49,12 @@ def training_costs(model: Model, work: Training, layout: Parallel) -> Costs:
     tree = Serial("training step", (step.pipeline(), *step.after()))
     whole = parts(model, whole_step(work, p))
     counted = training_flops(whole)
-    repeated = sum(block.repeat * total(_recomputed(block, work, model), flops) for block in whole.blocks)
+    repeated = sum(
+        block.repeat * total(_repeated(recomputed(block, work), work, model), flops) for block in whole.blocks
+    )
     return Costs(
         tree=tree,
-        memory=stage_memories(model, work, layout, p),
+        memory=stage_memories(model, work, layout, p, found=step.parts, again=step.again, stages=step.stages),
         model_flops=counted,
         hardware_flops=counted + repeated,
         samples=work.global_batch,
@@ -83,10 +85,11 @@ def full_attention_flops(model: Model, work: Training, layout: Parallel) -> Any:
     return training_flops(parts(model.attending("full"), whole))
 
 
-def _recomputed(block: Part, work: Training, model: Model) -> Work:
+def _repeated(again: Again, work: Training, model: Model) -> Work:
     """What backward computes again for one repetition of a block, mean over the repetitions."""
-    again, share = recomputed(block, work).work, recomputed_share(model, work)
-    return again if work.recompute_every == 1 else Repeat("recomputed layers", share, again)
+    if work.recompute_every == 1:
+        return again.work
+    return Repeat("recomputed layers", recomputed_share(model, work), again.work)
 
 
 class _Step:
@@ -100,21 +103,21 @@ class _Step:
         self.stages = deal(model.depth, layout)
         self.passes = layout.micro_batches(work.global_batch)
         self.edges = minimum(layout.pp * layout.vpp / sum(block.repeat for block in self.parts.blocks), 1)
-        blocks = [self._block(block) for block in self.parts.blocks]
+        self.again = tuple(recomputed(block, work) for block in self.parts.blocks)
+        blocks = [self._block(*pair) for pair in zip(self.parts.blocks, self.again, strict=True)]
         self.forward = Serial("forward", tuple(forward for forward, _ in blocks))
         self.backward = Serial("backward", tuple(backward for _, backward in reversed(blocks)))
 
-    def _block(self, block: Part) -> tuple[Work, Work]:
-        moved = recomputed(block, self.work).moved * recomputed_share(self.model, self.work)
+    def _block(self, block: Part, again: Again) -> tuple[Work, Work]:
+        moved = again.moved * recomputed_share(self.model, self.work)
         forward = Serial("layer forward", block.forward())
-        again = _recomputed(block, self.work, self.model)
-        backward = Serial("layer backward", (again, *block.backward()))
+        repeated = _repeated(again, self.work, self.model)
+        backward = Serial("layer backward", (repeated, *block.backward()))
         if "ep" in self.layout.overlap and any(layer.routes for layer in block.plain):
-            passes = self.layout.micro_batches(self.work.global_batch)
-            forward, backward = beside_another(forward, backward, passes)
+            forward, backward = beside_another(forward, backward, self.passes)
         times = block.repeat
-        copied = self._copied(forward, backward, block.parameters(), activations=moved)
-        return self._sharded(*copied, block.parameters(), times=times, edges=times * self.edges)
+        copied = self._copied(forward, backward, block.parameters, activations=moved)
+        return self._sharded(*copied, block.parameters, times=times, edges=times * self.edges)
 
     def _copied(
         self, forward: Serial, backward: Serial, size: Held, activations: Any = 0
@@ -139,8 +142,8 @@ class _Step:
 
     def _end(self, name: str, part: Part, *, edges: int) -> Work:
         forward, backward = Serial(name, part.forward()), Serial(name + " backward", part.backward())
-        copied = self._copied(forward, backward, part.parameters())
-        return Serial(name, self._sharded(*copied, part.parameters(), times=1, edges=edges))
+        copied = self._copied(forward, backward, part.parameters)
+        return Serial(name, self._sharded(*copied, part.parameters, times=1, edges=edges))
 
     def pipeline(self) -> Work:
         """All micro-batches through all stages."""
@@ -192,7 +195,7 @@ class _Step:
     @cached_property
     def _held(self) -> Held:
         """Parameters that each group holds alike, of the stage with most of them; not always the same stage [-]."""
-        amounts = (self.parts.entry.parameters(), self.parts.body_parameters(), self.parts.exit.parameters())
+        amounts = (self.parts.entry.parameters, self.parts.body_parameters(), self.parts.exit.parameters)
         found: Held = {}
         for group in summed((1, part) for part in amounts):
             sizes = [part.get(group, 0) for part in amounts]

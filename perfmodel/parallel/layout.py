@@ -8,7 +8,7 @@ from pydantic import Field, field_validator, model_validator
 
 from perfmodel.errors import Faults, InputError
 from perfmodel.layers.context import Context
-from perfmodel.ops import where
+from perfmodel.ops import maximum, where
 from perfmodel.parallel.placement import AXES, Axis
 from perfmodel.parallel.rules import RULES
 from perfmodel.schedules import schedule_class
@@ -239,6 +239,23 @@ class Parallel(Spec):
     def state_ranks(self) -> Any:
         """Ranks that split one copy of what is split [-]."""
         return self.cp * self.dp if self.shards is None else self.shards  # type: ignore[operator]  # dp is set
+
+    def ranks_that_split(self, alike: str) -> Any:
+        """Ranks that split one copy of the states: those of the group `state_axis` [-].
+
+        Parameters
+        ----------
+        alike : the ranks that hold the same: data, or expert data
+
+        Examples
+        --------
+        >>> Parallel(dp=8, ep=4).ranks_that_split("expert data")
+        2.0
+        """
+        if alike == "data":
+            return self.state_ranks
+        ranks = self.state_ranks * self.tp / (self.ep * self.tp_in_experts)
+        return ranks if self.shards is None else maximum(ranks, 1.0)
 
     def state_axis(self, alike: str = "data") -> str:
         """The group that splits one copy of what is split, as `groups` names it.

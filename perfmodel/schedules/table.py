@@ -61,6 +61,7 @@ def schedules() -> tuple[str, ...]:
     return tuple(sorted(Schedule.known))
 
 
+@cache
 def schedule_class(name: str) -> type[Schedule]:
     """The class of a schedule.
 
