@@ -177,6 +177,9 @@ def _backend_of(kind: type) -> Backend:
     return found
 
 
+_PLAIN = frozenset((float, int))
+"""Kinds that are compared at once, without looking for their back end."""
+
 _CHOSEN: dict[tuple[type, ...], Backend] = {}
 """The back end for operands of these types; filled as they come."""
 
@@ -191,14 +194,14 @@ def _choose(*values: Any) -> Backend:
 
 def maximum(a: Number, b: Number) -> Any:
     """The larger of two numbers."""
-    if type(a) is float and type(b) is float:
+    if type(a) in _PLAIN and type(b) in _PLAIN:
         return a if a >= b else b
     return _choose(a, b).functions["maximum"](a, b)
 
 
 def minimum(a: Number, b: Number) -> Any:
     """The smaller of two numbers."""
-    if type(a) is float and type(b) is float:
+    if type(a) in _PLAIN and type(b) in _PLAIN:
         return a if a <= b else b
     return _choose(a, b).functions["minimum"](a, b)
 
@@ -212,7 +215,7 @@ def power(base: Number, exponent: Number) -> Any:
 
 def where(condition: Any, a: Number, b: Number) -> Any:
     """`a` where the condition holds, else `b`; arrays evaluate both, so both must be safe."""
-    if isinstance(condition, bool | np.bool_):
+    if type(condition) is bool or type(condition) is np.bool_:
         return a if condition else b
     numbers = [value for value in (a, b) if not isinstance(value, str)]  # names may be chosen too
     return _choose(condition, *numbers).functions["where"](condition, a, b)

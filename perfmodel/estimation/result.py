@@ -302,7 +302,7 @@ class TrainingEstimate:
         """The worst stage fits into the device, and what is offloaded into its host."""
         return self.memory.fits
 
-    @property
+    @cached_property
     def resources(self) -> dict[str, Any]:
         """Seconds of the step by resource; they add up to the step time [s]."""
         return self.tree.resources

@@ -27,8 +27,7 @@ class Timed(NamedTuple):
     kind : term of the breakdown: matmul, attention, memory-bound, tp, cp, ep, dp, pp, offload, bubble, or "" for a node
         of parts
     seconds : what it adds to its parent [s]
-    resources : the same by resource: compute, memory_bandwidth, kernel_latency, network_latency, each network tier,
-        host_link, storage, host_memory, pipeline_bubble [s]
+    spent : the same by resource, of a leaf [s]
     covered : communication that runs beside compute, by its term [s]
     times : repetitions of the parts [-]
     parts : its parts; each in seconds of one repetition
@@ -39,12 +38,20 @@ class Timed(NamedTuple):
     name: str
     kind: str
     seconds: Any
-    resources: Shares
+    spent: Shares
     covered: Shares
     times: Any = 1
     parts: tuple[Timed, ...] = ()
     work: Leaf | None = None
     route: Route | None = None
+
+    @property
+    def resources(self) -> Shares:
+        """Its seconds by resource: compute, memory_bandwidth, kernel_latency, network_latency, each network tier,
+        host_link, storage, host_memory, pipeline_bubble, … [s]."""
+        if self.kind:
+            return self.spent
+        return _scaled(_added([part.resources for part in self.parts]), self.times)
 
     @property
     def hidden(self) -> Any:
@@ -76,11 +83,9 @@ def series(name: str, parts: tuple[Timed, ...]) -> Timed:
     -------
     their sum
     """
-    seconds = sum((part.seconds for part in parts), 0.0)
-    resources, covered = (
-        _added(getattr(part, field) for part in parts) for field in ("resources", "covered")
-    )
-    return Timed(name, "", seconds, resources, covered, 1, parts)
+    seconds = sum([part.seconds for part in parts], 0.0)
+    covered = _added([part.covered for part in parts if part.covered])
+    return Timed(name, "", seconds, {}, covered, 1, parts)
 
 
 def repeated(name: str, times: Any, part: Timed) -> Timed:
@@ -96,8 +101,7 @@ def repeated(name: str, times: Any, part: Timed) -> Timed:
     -------
     its multiple
     """
-    resources, covered = _scaled(part.resources, times), _scaled(part.covered, times)
-    return Timed(name, "", part.seconds * times, resources, covered, times, (part,))
+    return Timed(name, "", part.seconds * times, {}, _scaled(part.covered, times), times, (part,))
 
 
 def beside(name: str, messages: Timed, cover: Any, fit: OverlapFit) -> Timed:

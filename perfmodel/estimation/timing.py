@@ -96,7 +96,7 @@ def _transfer(clock: Clock, work: Transfer) -> Timed:
 
 
 def _series(clock: Clock, work: Serial) -> Timed:
-    return series(work.name, tuple(clock.time(part) for part in work.parts))
+    return series(work.name, tuple([clock.time(part) for part in work.parts]))
 
 
 def _repeated(clock: Clock, work: Repeat) -> Timed:

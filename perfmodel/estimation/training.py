@@ -81,10 +81,11 @@ def _host(costs: Costs, rates: Machine, busy: Any) -> tuple[Timed, ...]:
 def launches(costs: Costs, rates: Machine) -> Any:
     """Kernels that the host launches in one step, mean over the stages; a message over one rank is none [-]."""
     passes = rates.efficiency.stream.passes
+    sent = {axis: where(group.ranks > 1, 1.0, 0.0) for axis, group in costs.groups.items()}
 
     def measure(leaf: Leaf) -> Any:
         if isinstance(leaf, Collective):
-            return where(costs.groups[leaf.axis].ranks > 1, 1.0, 0.0)
+            return sent[leaf.axis]
         unfused = isinstance(leaf, Stream) and leaf.kind != "optimizer"
         return kernels(leaf) * passes if unfused else kernels(leaf)
 
