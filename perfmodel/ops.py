@@ -24,8 +24,8 @@ import numpy as np
 from perfmodel.errors import InputError
 
 __all__ = [
-    "OPERATIONS", "Backend", "Number", "absolute", "ceil", "exp", "floor", "log", "log2", "maximum", "minimum",
-    "power", "register", "sqrt", "to_float", "where",
+    "OPERATIONS", "Backend", "Number", "absolute", "ceil", "certain", "exp", "floor", "log", "log2", "maximum",
+    "minimum", "power", "register", "sqrt", "to_float", "where",
 ]  # fmt: skip
 
 
@@ -219,6 +219,21 @@ def where(condition: Any, a: Number, b: Number) -> Any:
         return a if condition else b
     numbers = [value for value in (a, b) if not isinstance(value, str)]  # names may be chosen too
     return _choose(condition, *numbers).functions["where"](condition, a, b)
+
+
+def certain(condition: Any) -> bool:
+    """Whether a condition is known to hold, in an array for every element; never so for a symbol.
+
+    What would count for nothing anyway may be left out where this says so; nothing else may depend on it.
+
+    Examples
+    --------
+    >>> certain(1 < 2), certain(np.array([1, 3]) < 2)
+    (True, False)
+    """
+    if type(condition) is bool:
+        return condition
+    return isinstance(condition, np.ndarray | np.bool_) and bool(np.all(condition))
 
 
 def ceil(a: Number) -> Any:

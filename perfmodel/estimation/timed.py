@@ -47,8 +47,11 @@ class Timed(NamedTuple):
 
     @property
     def resources(self) -> Shares:
-        """Its seconds by resource: compute, memory_bandwidth, kernel_latency, network_latency, each network tier,
-        host_link, storage, host_memory, pipeline_bubble, … [s]."""
+        """Its seconds by resource [s].
+
+        compute, memory_bandwidth, kernel_latency, network_latency, each network tier, host_link, storage, host_memory,
+        pipeline_bubble, host_launch, stragglers
+        """
         if self.kind:
             return self.spent
         return _scaled(_added([part.resources for part in self.parts]), self.times)

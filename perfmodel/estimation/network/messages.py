@@ -10,7 +10,7 @@ from perfmodel.estimation.network import exchanges, reductions
 from perfmodel.estimation.network.choice import Choice, Route, Way, fastest
 from perfmodel.estimation.network.loads import outermost
 from perfmodel.estimation.network.placement import Hop, placement
-from perfmodel.ops import floor, where
+from perfmodel.ops import certain, floor, where
 from perfmodel.parallel import Ranks
 from perfmodel.work import Collective
 
@@ -24,12 +24,12 @@ class Message(NamedTuple):
     ----------
     seconds : it takes [s]
     resources : the same by resource: network_latency and each tier [s]
-    route : the algorithm chosen and the outermost tier it crosses
+    route : the algorithm chosen and the outermost tier it crosses; None where there is only one rank
     """
 
     seconds: Any
     resources: dict[str, Any]
-    route: Route
+    route: Route | None
 
 
 def collective_seconds(work: Collective, m: Machine, group: Ranks) -> Message:
@@ -45,6 +45,8 @@ def collective_seconds(work: Collective, m: Machine, group: Ranks) -> Message:
     -------
     seconds, the same by resource, and how it travels
     """
+    if certain(group.ranks <= 1):
+        return Message(0.0, dict.fromkeys(("network_latency", *(tier.name for tier in m.tiers)), 0.0), None)
     if work.kind == "send":
         return _send(work, m, group)
     hops = placement(group, m.tiers)
@@ -54,9 +56,12 @@ def collective_seconds(work: Collective, m: Machine, group: Ranks) -> Message:
 
 
 def _ways(work: Collective, hops: list[Hop]) -> Iterator[Way]:
-    """Every algorithm that the kind and the topology offer; where some groups can't take one, it says so."""
-    kind, payload = work.kind, work.payload
-    inner, several = hops[0].tier, len(hops) > 1
+    """Every algorithm that the kind and the topology offer; where some groups can't take one, it says so.
+
+    One that none of the groups can take is left out.
+    """
+    kind, payload, inner = work.kind, work.payload, hops[0].tier
+    several = not certain(hops[0].whole <= 1)
     if kind == "dispatch":
         yield exchanges.dispatched(payload, work.copies, work.most_domains, hops)
     elif kind == "all_to_all":
@@ -67,7 +72,7 @@ def _ways(work: Collective, hops: list[Hop]) -> Iterator[Way]:
         yield reductions.ring(kind, payload, hops)
         if inner.torus and several:
             yield reductions.hierarchical(kind, payload, hops)
-        elif kind == "all_reduce":
+        elif kind == "all_reduce" and not (inner.torus and len(hops) > 1):
             yield from _reductions(payload, hops, several)
 
 
@@ -76,7 +81,8 @@ def _reductions(payload: Any, hops: list[Hop], several: bool) -> Iterator[Way]:
     if several:
         yield reductions.tree(payload, hops)
     if inner.in_network:
-        yield reductions.nvls(payload, hops)
+        if not certain(hops[0].whole > 1):
+            yield reductions.nvls(payload, hops)
         if several:
             yield reductions.nvls_tree(payload, hops)
     if several and outer.in_network:
