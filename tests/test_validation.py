@@ -11,7 +11,8 @@ import pytest
 import perfmodel as pm
 from perfmodel.errors import InputError, UnsupportedError
 from perfmodel.validation import validate_rows
-from perfmodel.validation.rows import HIDDEN_FROM_PREDICTION, stated_bandwidth, training_job
+from perfmodel.validation.fabric import stated_bandwidth
+from perfmodel.validation.rows import HIDDEN_FROM_PREDICTION, training_job
 from perfmodel.validation.scores import read_rows
 
 GOLDEN = Path(__file__).parent / "golden" / "measurements"

@@ -82,10 +82,8 @@ def counted(rows: Iterable[dict[str, Any]]) -> list[Run]:
             continue
         try:
             job = training_job(row)
-            placed = job.layout.on(job.cluster.devices)
-            placed.check(job.model, job.work)
-            costs = training_costs(job.model, job.work, placed)
-        except InputError:
+            costs = training_costs(job.model, job.work, job.layout)
+        except (InputError, KeyError):
             continue
         fits = Efficiency.of(job.cluster.device.architecture)
         runs.append(Run(row, costs, job.cluster, fits, row_software(row).id, float(seconds)))

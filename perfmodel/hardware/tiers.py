@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import itertools
 from collections.abc import Callable
 from math import ceil, prod
 
@@ -215,9 +214,9 @@ def _slice(device: Device, devices: int, axes: int, pod: int, given: int | None)
 
     found = slices(devices)
     if found is None:
-        nearest = sorted(
-            {next(filter(slices, range(devices, 0, -1))), next(filter(slices, itertools.count(devices)))}
-        )
+        above = range(devices, 2 * devices + pod + 1)  # every pod of whole slices has some shape
+        near = (next(filter(slices, each), None) for each in (range(devices, 0, -1), above))
+        nearest = sorted({count for count in near if count is not None})
         raise InputError(
             f"devices = {devices}: {device.id} has no slice of so many chips; nearest: "
             f"{' or '.join(map(str, nearest))}"

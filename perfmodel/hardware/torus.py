@@ -10,7 +10,7 @@ from __future__ import annotations
 
 from math import isqrt
 
-__all__ = ["closed_axes", "slice_shape"]
+__all__ = ["closed_axes", "open_box", "slice_shape"]
 
 CUBE = 4
 """Side of the cubes that optical switches join [-]."""
@@ -40,7 +40,9 @@ def slice_shape(chips: int, axes: int, pod: int) -> tuple[int, ...] | None:
         return (chips,)
     if axes == 2:
         shapes = [(a, chips // a) for a in _divisors(chips) if a * a <= chips]
-        shapes = [shape for shape in shapes if all(isqrt(pod) % side == 0 for side in shape)]
+        shapes = [
+            (a, b) for a, b in shapes if all(x % y == 0 for x, y in zip(_sides(pod), (a, b), strict=True))
+        ]
         return max(shapes, default=None)
     cubes, rest = divmod(chips, CUBE**3)
     if rest:
@@ -66,8 +68,34 @@ def closed_axes(shape: tuple[int, ...], pod: int) -> tuple[bool, ...]:
     """
     if len(shape) == 3:
         return (all(side % CUBE == 0 for side in shape),) * 3
-    full = pod if len(shape) == 1 else isqrt(pod)
-    return tuple(side == full and side > 2 for side in shape)
+    full = (pod,) if len(shape) == 1 else _sides(pod)
+    return tuple(side == most and side > 2 for side, most in zip(shape, full, strict=True))
+
+
+def open_box(chips: int, axes: int) -> tuple[int, ...]:
+    """The most cube-like box of so many chips, whether or not a pod is ever cut so.
+
+    Parameters
+    ----------
+    chips : in the box [-]
+    axes : of the torus, 1 to 3 [-]
+
+    Examples
+    --------
+    >>> open_box(24, 3), open_box(24, 2), open_box(7, 2)
+    ((2, 3, 4), (4, 6), (1, 7))
+    """
+    if axes == 1:
+        return (chips,)
+    if axes == 2:
+        return _sides(chips)
+    return min(_boxes(chips), key=sum)
+
+
+def _sides(pod: int) -> tuple[int, int]:
+    """Sides of a pod, as square as it can be."""
+    short = max(side for side in _divisors(pod) if side * side <= pod)
+    return short, pod // short
 
 
 def _boxes(volume: int) -> list[tuple[int, int, int]]:

@@ -6,15 +6,27 @@ import re
 from collections.abc import Mapping
 from typing import Any, NamedTuple
 
+from perfmodel.costs.entering import training_pass
+from perfmodel.costs.parts import parts
+from perfmodel.costs.recompute import check_names
 from perfmodel.efficiency import Software
-from perfmodel.errors import UnsupportedError
+from perfmodel.errors import InputError
 from perfmodel.hardware import Cluster, Device
 from perfmodel.layers import BatchNorm
 from perfmodel.model import Model
 from perfmodel.parallel import Parallel
+from perfmodel.validation.clusters import row_cluster
+from perfmodel.validation.layouts import Degrees, degrees, fitted, whole_number
 from perfmodel.validation.models import row_model
 from perfmodel.validation.recipes import expert_recipe
-from perfmodel.workload import PRECISIONS, Offload, Training
+from perfmodel.validation.stated import (
+    attention_kernel,
+    plain_precision,
+    plain_recompute,
+    plain_sharding,
+    runs_as,
+)
+from perfmodel.workload import Offload, Training
 
 __all__ = ["Job", "memory_metric", "row_software", "training_job"]
 
@@ -40,25 +52,74 @@ class Job(NamedTuple):
     cluster: Cluster
 
 
-def training_job(row: Row) -> Job:
-    """The job of a training row.
+def training_job(row: Row, notes: list[str] | None = None) -> Job:
+    """The job of a training row: as it is stated, else the nearest that can be counted.
 
     Parameters
     ----------
     row : in the format of `docs/measurements.md`
+    notes : what had to be assumed, or taken as something near, is added to these
 
     Returns
     -------
-    model, workload, layout and cluster
+    model, workload, layout with dp set, and cluster
 
     Raises
     ------
+    InputError
+        the row lacks something that no usual value stands in for
     UnsupportedError
         the row uses something that is not built yet; the message is the reason
     """
+    told = [] if notes is None else notes
     configuration = {key: value for key, value in row.items() if key not in HIDDEN_FROM_PREDICTION}
-    model = row_model(configuration)
-    return Job(model, _work(configuration, model), _layout(configuration), _cluster(configuration))
+    given = _completed(configuration, told)
+    model = row_model(given)
+    cluster = row_cluster(given, told)
+    layout, work = fitted(_layout(given), _work(given, model), model, told)
+    return Job(model, _understood(model, work, layout, told), layout, cluster)
+
+
+def _completed(row: dict[str, Any], notes: list[str]) -> dict[str, Any]:
+    """The row with its words in the format's own terms, and the numbers that follow from others."""
+    for key in ("hardware", "model"):
+        if not row.get(key):
+            raise KeyError(key)
+    if not isinstance(row["model"], Mapping):
+        raise InputError(f"model must be an object with the dimensions, not {type(row['model']).__name__}")
+    row["devices"] = whole_number(row.get("devices"))
+    if row["devices"] is None:
+        raise KeyError("devices")
+    row["devices_per_node"] = whole_number(row.get("devices_per_node"))
+    device = Device.load(str(row["hardware"]))
+    row["precision"] = runs_as(plain_precision(row, notes), device, notes)
+    stated = row.get("parallel") or {}
+    if not isinstance(stated, Mapping):
+        raise InputError(f"parallel must be an object with the degrees, not {type(stated).__name__}")
+    spread = degrees(row, notes)
+    row["parallel"] = {**stated, **spread, "sp": bool(stated.get("sp"))}
+    sharding, row["offload"] = plain_sharding(stated.get("sharding"), notes)
+    row["parallel"]["sharding"] = sharding
+    row["recompute"] = plain_recompute(row.get("recompute"), row.get("recompute_detail"), notes)
+    row["attention"] = row.get("attention") and attention_kernel(row["attention"])
+    return row | _batch(row, spread, notes)
+
+
+def _batch(row: Row, spread: Degrees, notes: list[str]) -> dict[str, int]:
+    """Global and micro batch, one from the other where only one is stated.
+
+    Without gradient accumulation all sequences of a rank are one pass; a pipeline has them one by one.
+    """
+    whole, micro = whole_number(row.get("global_batch")), whole_number(row.get("micro_batch"))
+    if whole is None and micro is None:
+        raise KeyError("global_batch")
+    if whole is None:
+        whole = (micro or 1) * spread["dp"] * spread["pp"]
+        notes.append(f"the global batch is not stated: taken as one round of micro-batches, {whole}")
+    if micro is None:
+        micro = 1 if spread["pp"] > 1 else max(whole // spread["dp"], 1)
+        notes.append(f"the micro batch is not stated: taken as {micro}")
+    return {"global_batch": whole, "micro_batch": micro}
 
 
 def memory_metric(row: Row) -> str:
@@ -74,14 +135,14 @@ def memory_metric(row: Row) -> str:
 
 
 def _work(row: Row, model: Model) -> Training:
-    if row["precision"] not in PRECISIONS:
-        raise UnsupportedError(f"precision {row['precision']} is not built yet")
-    recipe = row_software(row).recipe
+    recipe, recompute = row_software(row).recipe, _recompute(row)
+    if row["offload"]:
+        recompute["offload"] = recompute.get("offload", Offload()).replace(**row["offload"])
     return Training(
         global_batch=int(row["global_batch"]),
         **_samples(row, model),
         precision=row["precision"],
-        **_recompute(row),
+        **recompute,
         gradient_dtype=recipe.gradient_dtype,
         gradient_copy=recipe.gradient_copy.get(row["precision"]),
         weight_dtype=recipe.weight_dtype,
@@ -93,7 +154,10 @@ def _work(row: Row, model: Model) -> Training:
 def _samples(row: Row, model: Model) -> dict[str, Any]:
     """What the samples are; nets of images are trained by SGD with momentum, or by LARS, which keeps as much."""
     if model.input == "tokens" and model.fixed_length is None:
-        return {"sequence_length": int(row["sequence_length"])}
+        length = whole_number(row.get("sequence_length"))
+        if length is None:
+            raise KeyError("sequence_length")
+        return {"sequence_length": length}
     if not any(isinstance(layer, BatchNorm) for layer, _ in model.layers()):
         return {}
     return {"optimizer": "sgd_momentum", "kernels": row_software(row).recipe.kernels}
@@ -115,7 +179,33 @@ def _recompute(row: Row) -> dict[str, Any]:
     modules = detail.removeprefix("selective").lstrip(":").partition("(")[0].strip()
     if what != "selective" or not modules:
         return {"recompute": what}
-    return {"recompute": what, "recompute_modules": tuple(modules.split(","))}
+    return {"recompute": what, "recompute_modules": tuple(name.strip() for name in modules.split(","))}
+
+
+def _understood(model: Model, work: Training, layout: Parallel, notes: list[str]) -> Training:
+    """The job, without names of modules or results that its model does not have."""
+
+    def known(job: Training) -> bool:
+        try:
+            check_names(parts(model, training_pass(model, job, layout)), job)
+        except InputError:
+            return False
+        return True
+
+    if known(work):
+        return work
+    modules = tuple(name for name in work.recompute_modules if known(work.replace(recompute_modules=(name,))))
+    plain = {"recompute_keep": (), "offload": work.offload.replace(activations=())}
+    usual = {"recompute_policy": None, "recompute_modules": ("attention core",)}
+    choices: tuple[dict[str, Any], ...] = (
+        *([{"recompute_modules": modules}] if modules else []),
+        plain,
+        plain | usual,
+        plain | usual | {"recompute": "none"},
+    )
+    found = next(job for job in (work.replace(**changes) for changes in choices) if known(job))
+    notes.append(f"recompute = {work.policy}, of which {model.name} has not all: taken as {found.policy}")
+    return found
 
 
 def row_software(row: Row) -> Software:
@@ -137,13 +227,8 @@ def row_software(row: Row) -> Software:
 def _layout(row: Row) -> Parallel:
     given, recipe, experts = row["parallel"], row_software(row).recipe, expert_recipe(row)
     return Parallel(
-        tp=given["tp"],
-        pp=given["pp"],
-        vpp=given.get("vpp", 1),
-        cp=given["cp"],
-        ep=given.get("ep", 1),
-        dp=given["dp"],
-        micro_batch=int(row["micro_batch"]),
+        **{name: given[name] for name in ("tp", "pp", "vpp", "cp", "ep", "dp")},
+        micro_batch=row["micro_batch"],
         sharding=given["sharding"],
         shards=_shards(row) if given["sharding"] == "hsdp" else None,
         sequence_parallel=given["sp"],
@@ -158,43 +243,4 @@ def _shards(row: Row) -> int:
     """Ranks that split the states: the devices of a slice where there are several, else those of a node."""
     devices = int(row["devices"])
     slices = re.search(r"(\d+) slices", str(row.get("network") or ""))
-    return devices // int(slices[1]) if slices else min(int(row["devices_per_node"]), devices)
-
-
-def _cluster(row: Row) -> Cluster:
-    device, per_node = Device.load(row["hardware"]), min(int(row["devices_per_node"]), int(row["devices"]))
-    return Cluster.of(
-        device,
-        int(row["devices"]),
-        devices_per_node=per_node,
-        scale_out=stated_bandwidth(str(row.get("network") or ""), per_node),
-    )
-
-
-def stated_bandwidth(network: str, devices_per_node: int) -> float | None:
-    """Scale-out bandwidth of one device, where the row's free text states it for a node.
-
-    Parameters
-    ----------
-    network : the row's description of its fabric
-    devices_per_node : that share the node's adapters [-]
-
-    Returns
-    -------
-    one direction, per device, or None where nothing is stated [B/s]
-
-    Examples
-    --------
-    >>> stated_bandwidth("NVLink3 intra-node; 4x100 Gb/s Omni-Path per node", 8)
-    6250000000.0
-    >>> stated_bandwidth("BF3 200Gbps for NS and 2xBF3 400Gbps for EW", 4)
-    25000000000.0
-    >>> stated_bandwidth("NVLink4 single node", 8) is None
-    True
-    """
-    several = re.search(r"(\d+)\s*x\s*(\d+)\s*G(?:b/s)?\b[^;]*per node", network)
-    several = several or re.search(r"(\d+)x\w+ (\d+)Gbps for EW", network)  # east-west: between the devices
-    if several:
-        return int(several[1]) * int(several[2]) * 1e9 / 8 / devices_per_node
-    one = re.search(r"(\d+)\s*Gb/s per node", network)
-    return int(one[1]) * 1e9 / 8 / devices_per_node if one else None
+    return devices // int(slices[1]) if slices else min(row["devices_per_node"] or devices, devices)

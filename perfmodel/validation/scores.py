@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 from collections import Counter
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
@@ -13,7 +14,8 @@ import numpy as np
 
 from perfmodel.efficiency import Efficiency
 from perfmodel.errors import InputError, UnsupportedError
-from perfmodel.estimation import estimate
+from perfmodel.estimation import TrainingEstimate
+from perfmodel.estimation.training import estimate_training
 from perfmodel.validation.operators import operator_times
 from perfmodel.validation.rows import memory_metric, row_software, training_job
 from perfmodel.validation.tables import OPERATOR, read_table
@@ -63,6 +65,8 @@ class Report:
 
     scores: list[Score] = field(default_factory=list)
     skipped: list[Skipped] = field(default_factory=list)
+    assumed: dict[str, tuple[str, ...]] = field(default_factory=dict)
+    """By the id of a row that was predicted, what had to be assumed or taken as something near."""
 
     def of(self, metric: str) -> list[Score]:
         """Scores of one metric."""
@@ -191,14 +195,16 @@ def validate_rows(rows: Iterable[dict[str, Any]], *, efficiency: Efficiency | No
         if row.get("kind") == OPERATOR:  # scored together: thousands of rows are a few arrays
             operators.append(row)
             continue
-        groups = _groups(row)
+        groups, notes = _groups(row), list[str]()
         try:
-            scores = _score(row, groups, efficiency)
+            scores = _score(row, groups, efficiency, notes)
         except InputError as error:
             # one line: a reason is something to count
             report.skipped.append(Skipped(str(row["id"]), " ".join(str(error).split()), groups))
             continue
         report.scores.extend(scores)
+        if notes:
+            report.assumed[str(row["id"])] = tuple(notes)
     _score_operators(report, operators, efficiency)
     return report
 
@@ -226,33 +232,48 @@ def _groups(row: dict[str, Any]) -> dict[str, str]:
     return {key: str(value or "not stated") for key, value in {**named, "family": family}.items()}
 
 
-def _score(row: dict[str, Any], groups: dict[str, str], efficiency: Efficiency | None) -> list[Score]:
-    if row.get("kind", "training") != "training":
+def _score(
+    row: dict[str, Any], groups: dict[str, str], efficiency: Efficiency | None, notes: list[str]
+) -> list[Score]:
+    if (row.get("kind") or "training") != "training":
         raise UnsupportedError(f"rows of kind {row['kind']} are not built yet")
-    job = _job(row)
-    software = row_software(row).id if efficiency is None else None
-    est = estimate(*job, software=software, efficiency=efficiency)
-    measured = row.get("measured") or {}
+    est = _estimated(row, efficiency, notes)
+    measured = row.get("measured")
+    measured = measured if isinstance(measured, dict) else {}
     pairs = {
-        "step_time": (measured.get("step_time_s"), float(est.step_time)),
-        "peak_memory": (
-            _gib(measured.get("peak_memory_gib")),
-            float(est.memory.measured_as(memory_metric(row))),
-        ),
+        "step_time": (_number(measured.get("step_time_s")), est.step_time),
+        "peak_memory": (_gib(measured.get("peak_memory_gib")), est.memory.measured_as(memory_metric(row))),
     }
+    predicted = {metric: float(value) for metric, (truth, value) in pairs.items() if truth}
+    for metric, value in predicted.items():
+        if not (math.isfinite(value) and value > 0):
+            raise UnsupportedError(f"the predicted {metric} is {value}, which can't be")
     return [
-        Score(str(row["id"]), metric, float(truth), predicted, groups)
-        for metric, (truth, predicted) in pairs.items()
-        if truth
+        Score(str(row["id"]), metric, pairs[metric][0] or 0.0, value, groups)
+        for metric, value in predicted.items()
     ]
 
 
-def _job(row: dict[str, Any]) -> Any:
+def _estimated(row: dict[str, Any], efficiency: Efficiency | None, notes: list[str]) -> TrainingEstimate:
+    """The estimate of what the row ran: its layout is evidence, so it is not held against the rules of `Parallel`."""
     try:
-        return training_job(row)
+        job = training_job(row, notes)
+        fits = efficiency or Efficiency.of(job.cluster.device.architecture, row_software(row).id)
+        return estimate_training(*job, fits)
     except KeyError as missing:
+        if isinstance(missing, InputError):
+            raise
         raise InputError(f"the row lacks {missing}") from None
+    except (ArithmeticError, AttributeError, TypeError, ValueError) as error:
+        if isinstance(error, InputError):
+            raise
+        raise UnsupportedError(f"can't be read or counted: {type(error).__name__}: {error}") from error
 
 
-def _gib(value: float | None) -> float | None:
-    return None if value is None else value * 2**30
+def _number(value: Any) -> float | None:
+    return float(value) if isinstance(value, int | float) and math.isfinite(value) and value > 0 else None
+
+
+def _gib(value: Any) -> float | None:
+    number = _number(value)
+    return None if number is None else number * 2**30
