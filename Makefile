@@ -3,7 +3,7 @@
 
 VENV   ?= .venv
 DEMO   ?= perfmodel estimate llama-3.1-70b --cluster dgx-h100 --devices 512 --tp 8 --pp 4 --vpp 5 --sequence-parallel \
-          --micro-batch 1 --global-batch 512 --sequence-length 8192
+          --tp-overlap userbuffers --micro-batch 1 --global-batch 512 --sequence-length 8192 --software nemo
 GOLDEN ?= tests/golden/measurements/training.jsonl
 PYTEST_ARGS ?=
 ORACLE ?= $(BIN)/python
@@ -29,7 +29,7 @@ define install
 endef
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test lint format validate oracles bench notebooks clean
+.PHONY: help demo test lint format accuracy validate oracles bench notebooks clean
 
 help: ## this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-10s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -49,6 +49,10 @@ lint: $(DEV) ## ruff, its formatter and mypy; changes nothing
 format: $(DEV) ## let ruff mend what it can
 	$(BIN)/ruff check --fix-only .
 	$(BIN)/ruff format .
+
+accuracy: $(DEV) ## fit the software sets again, hold each run out, and print every table of README and docs
+	$(BIN)/python tools/stacks.py
+	$(BIN)/python tools/readme.py
 
 validate: $(CORE) ## predictions against the measured runs in tests/golden (GOLDEN=file for others)
 	$(BIN)/perfmodel validate $(GOLDEN)

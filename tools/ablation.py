@@ -43,7 +43,7 @@ def slow_softmax(fits: Efficiency) -> Efficiency:
 
 def exposed_tensor(layout: Parallel) -> Parallel:
     """Tensor-parallel messages never run beside compute."""
-    return layout.replace(overlap=tuple(axis for axis in layout.overlap if axis != "tp"))
+    return layout.replace(overlap=tuple(axis for axis in layout.overlap if axis != "tp"), tp_overlap=None)
 
 
 GROUPS: dict[str, Callable[[Row], bool]] = {

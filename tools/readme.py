@@ -8,20 +8,32 @@ from __future__ import annotations
 
 import contextlib
 import io
+import json
 import re
 import sys
 from pathlib import Path
 from typing import Any
 
 import perfmodel as pm
-from perfmodel.validation import Report
-from perfmodel.validation.scores import read_rows
+from perfmodel.validation import Report, Score
+from perfmodel.validation.ranking import rankings
+from perfmodel.validation.scores import groups_of, read_rows
 
 sys.path.insert(0, str(Path(__file__).resolve().parent))
+import operators
 from ablation import table
 
 ROOT = Path(__file__).resolve().parent.parent
 GOLDEN = ROOT / "tests" / "golden" / "measurements"
+HELD_OUT = GOLDEN.parent / "held_out.json"
+FIGURE = ROOT / "docs" / "errors.png"
+LEFT_OUT = {
+    "group": "its group: source, model, hardware, software",
+    "generation": "its hardware generation, whole",
+    "source": "its source, whole",
+    "software": "its software, whole: the default constants",
+}
+"""Columns of the held-out predictions, in words."""
 PAGES = (ROOT / "README.md", ROOT / "docs" / "accuracy.md")
 
 
@@ -55,21 +67,77 @@ def error_table(rows: dict[str, dict[str, Any]], head: str) -> str:
     return "\n".join(lines)
 
 
-def accuracy(report: Report) -> dict[str, str]:
-    """Tables of the training rows, one a grouping."""
-    found = report.summary("step_time")
-    whole = {"**all rows scored**": found["all"]}
-    blocks = {
-        f"accuracy-{group}": error_table({**found[f"by_{group}"], **whole}, group)
-        for group in ("software", "hardware", "family")
-    }
-    memory = report.summary("peak_memory")
-    blocks["memory-software"] = error_table(
-        {**memory["by_software"], "**all rows scored**": memory["all"]}, "software"
+def held_out(left_out: str) -> Report:
+    """Scores of the measured runs by fits that did not see them, as `tools/stacks.py` left them."""
+    runs = json.loads(HELD_OUT.read_text(encoding="utf-8"))["runs"]
+    rows = read_rows(GOLDEN / "training.jsonl")
+    return Report(
+        [
+            Score(
+                str(row["id"]),
+                "step_time",
+                row["measured"]["step_time_s"],
+                runs[str(row["id"])][left_out],
+                groups_of(row),
+            )
+            for row in rows
+            if str(row["id"]) in runs
+        ]
     )
+
+
+def left_out_table() -> str:
+    """Errors by what the fit did not see, for language models and for others."""
+    lines = [
+        "| left out of the fit | models | rows | median error | 90th percentile | mean | bias |",
+        "|---|---|---:|---:|---:|---:|---:|",
+    ]
+    for column, told in LEFT_OUT.items():
+        for task, row in held_out(column).summary("step_time")["by_task"].items():
+            errors = (percent(row[key]) for key in ("median_error", "p90_error", "mean_error"))
+            cells = " | ".join((*errors, percent(row["bias"], "+")))
+            lines.append(f"| {told} | {task} | {row['rows']} | {cells} |")
+    return "\n".join(lines)
+
+
+def accuracy() -> dict[str, str]:
+    """Tables of the training rows, one a grouping; the group of each run left out of the fit."""
+    found = held_out("group").summary("step_time")
+    whole = {"**all rows**": found["all"]}
+    return {
+        f"accuracy-{group}": error_table({**found[f"by_{group}"], **whole}, group)
+        for group in ("software", "hardware", "family", "scale", "source")
+    }
+
+
+def memory(report: Report) -> dict[str, str]:
+    """Peak memory by software, and why rows are not scored."""
+    found = report.summary("peak_memory")
+    whole = {"**all rows**": found["all"]}
     skipped = "\n".join(f"| {count} | {reason} |" for reason, count in report.reasons().items())
-    blocks["skipped"] = f"| rows | reason |\n|---:|---|\n{skipped}"
-    return blocks
+    return {
+        "memory-software": error_table({**found["by_software"], **whole}, "software"),
+        "skipped": f"| rows | reason |\n|---:|---|\n{skipped}" if skipped else "Every row is scored.",
+    }
+
+
+def ranking() -> str:
+    """Whether layouts are put in the right order, one row a series of runs that differ in layout alone."""
+    found = rankings(read_rows(GOLDEN / "training.jsonl"), held_out("group").of("step_time"))
+    lines = ["| series | layouts | Kendall's tau | the layout chosen takes |", "|---|---:|---:|---:|"]
+    for one in found:
+        lines.append(f"| {one.name} | {one.layouts} | {one.tau:+.2f} | {percent(one.regret, '+')} |")
+    count = sum(one.layouts for one in found)
+    mean = sum(one.layouts * one.tau for one in found) / count
+    regret = sorted(one.regret for one in found)[len(found) // 2]
+    whole = f"| **all, weighed by layouts; median** | {count} | {mean:+.2f} | {percent(regret, '+')} |"
+    return "\n".join([*lines, whole])
+
+
+def coverage() -> str:
+    """How many runs the bands of `step_time_range` hold."""
+    share = json.loads(HELD_OUT.read_text(encoding="utf-8"))["coverage"]
+    return f"Bands of 80 %, made from runs of other groups, hold {percent(share)} of the runs."
 
 
 def megatron(report: Report) -> str:
@@ -90,7 +158,27 @@ def blocks() -> dict[str, str]:
     ablation = table(
         [*read_rows(GOLDEN / "training.jsonl"), *read_rows(GOLDEN / "megatron-2205.05198.jsonl")]
     )
-    return {"answer": answer(), "megatron": megatron(eight), "ablation": ablation, **accuracy(training)}
+    return {
+        "answer": answer(),
+        "held-out": left_out_table(),
+        "coverage": coverage(),
+        "ranking": ranking(),
+        "megatron": megatron(eight),
+        "ablation": ablation,
+        "operators": operators.table(),
+        **accuracy(),
+        **memory(training),
+    }
+
+
+def figure(path: Path) -> None:
+    """The error of every run that its fit did not see, as a picture."""
+    import matplotlib as mpl
+
+    mpl.use("Agg")
+    ax = pm.plot.errors(held_out("group").of("step_time"))
+    ax.set_title("training steps, each run's group left out of the fit", fontsize=9)
+    ax.figure.savefig(path, dpi=110, metadata={"Software": None})
 
 
 def filled(page: str, content: dict[str, str]) -> str:
@@ -111,6 +199,8 @@ def main() -> int:
             stale.append(path.name)
             if "--check" not in sys.argv:
                 path.write_text(after, encoding="utf-8")
+    if "--check" not in sys.argv:
+        figure(FIGURE)
     print(f"stale: {', '.join(stale)}" if stale else "all blocks are up to date")
     return int(bool(stale) and "--check" in sys.argv)
 

@@ -15,9 +15,10 @@ import numpy as np
 import yaml
 
 from perfmodel import Software
-from perfmodel.calibration.runs import Run, counted
-from perfmodel.calibration.software import Stacks, fit_stacks, held_out, quantiles, updated
-from perfmodel.efficiency import Residuals, software
+from perfmodel.calibration.crossed import LEFT_OUT, coverage, spreads
+from perfmodel.calibration.runs import counted
+from perfmodel.calibration.software import Stacks, fit_stacks, held_out, updated
+from perfmodel.efficiency import software
 from perfmodel.validation.scores import read_rows
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -25,33 +26,8 @@ RUNS = ROOT / "tests/golden/measurements/training.jsonl"
 SETS = ROOT / "hardware_specs/software"
 HELD_OUT = ROOT / "tests/golden/held_out.json"
 
-FEW = 12
-"""A stack with fewer runs has no errors of its own worth a band: it takes those of all."""
-
-LEFT_OUT = {
-    "group": lambda run: run.group,
-    "generation": lambda run: run.architecture,
-    "source": lambda run: str(run.row["source"]),
-    "software": lambda run: run.software,
-}
-"""What is left out together, by the name of the column."""
-
 FITTED = ("constants", "on", "residual", "residuals")
 """Fields of a set that the fit writes."""
-
-
-def spreads(runs: list[Run], predicted: dict[str, np.ndarray]) -> dict[str, Residuals]:
-    """Errors of each stack's held-out runs; of unknown stacks, those of stacks left out whole."""
-    errors = {
-        name: np.log(times / np.array([run.seconds for run in runs])) for name, times in predicted.items()
-    }
-    own = np.array([run.software for run in runs])
-    everything = quantiles(errors["group"])
-    found = {"default": quantiles(errors["software"])}
-    for name in software():
-        mine = errors["group"][own == name]
-        found.setdefault(name, quantiles(mine) if len(mine) >= FEW else everything)
-    return found
 
 
 def written(stack: Software) -> str:
@@ -75,14 +51,17 @@ def main() -> int:
     runs = counted(read_rows(RUNS))
     stacks: Stacks = fit_stacks(runs)
     predicted = {name: held_out(stacks, group) for name, group in LEFT_OUT.items()}
-    for name, spread in spreads(runs, predicted).items():
-        stack = updated(stacks, Software.load(name), spread)
-        (SETS / f"{name}.yaml").write_text(written(stack), encoding="utf-8")
+    sets = {}
+    for name, spread in spreads(runs, predicted, software()).items():
+        sets[name] = updated(stacks, Software.load(name), spread)
+        (SETS / f"{name}.yaml").write_text(written(sets[name]), encoding="utf-8")
+    predicted["fitted"] = np.array([run.predicted(sets[run.software].fit(run.architecture)) for run in runs])
     rows = {
         str(run.row["id"]): {name: float(f"{times[row]:.5g}") for name, times in predicted.items()}
         for row, run in enumerate(runs)
     }
-    HELD_OUT.write_text(json.dumps(rows, indent=0) + "\n", encoding="utf-8")
+    found = {"coverage": round(coverage(runs, predicted["group"]), 3), "runs": rows}
+    HELD_OUT.write_text(json.dumps(found, indent=0) + "\n", encoding="utf-8")
     print(f"{len(runs)} runs, {len(software())} sets")
     return 0
 

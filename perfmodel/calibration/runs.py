@@ -16,6 +16,7 @@ from perfmodel.estimation.machine import machine
 from perfmodel.estimation.training import step
 from perfmodel.hardware import Cluster
 from perfmodel.validation.rows import row_software, training_job
+from perfmodel.validation.scores import groups_of
 
 __all__ = ["Run", "counted", "even_weights"]
 
@@ -54,7 +55,7 @@ class Run(NamedTuple):
     @property
     def language(self) -> bool:
         """Whether it trains a language model of the decoder kind."""
-        return self.row["model"]["family"] not in ("bert", "bart", "resnet50", "resnext")
+        return groups_of(self.row)["task"] == "language models"
 
     def predicted(self, constants: SoftwareFit) -> float:
         """Time of a step under other constants [s]."""

@@ -17,8 +17,9 @@ from perfmodel.plot.bars import breakdown, memory
 from perfmodel.plot.canvas import KIND_COLOURS, TERM_COLOURS
 from perfmodel.plot.columns import breakdown_columns, memory_columns, roofline_points
 from perfmodel.plot.roofs import roofline
+from perfmodel.plot.scatter import errors
 
 __all__ = [
-    "KIND_COLOURS", "TERM_COLOURS", "breakdown", "breakdown_columns", "memory", "memory_columns", "roofline",
+    "KIND_COLOURS", "TERM_COLOURS", "breakdown", "breakdown_columns", "errors", "memory", "memory_columns", "roofline",
     "roofline_points",
 ]  # fmt: skip

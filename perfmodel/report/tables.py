@@ -107,7 +107,7 @@ def headline(est: TrainingEstimate) -> dict[str, str]:
     memory, limiter = est.memory, est.limiter
     verdict = "fits" if est.fits else f"does NOT fit ({_over(memory)})"
     return {
-        "step time": show(est.step_time, "s"),
+        "step time": show(est.step_time, "s") + _band(est),
         "throughput": _throughput(est),
         "MFU": f"{est.mfu:.1%}{_convention(est)}, HFU {est.hfu:.1%}",
         "memory": f"{show(memory.total, 'B')} of {show(memory.capacity, 'B')}{_where(est)}: {verdict}",
@@ -134,6 +134,14 @@ def _outside(memory: Memory) -> str:
     share = "" if memory.host_capacity is None else f" of {show(memory.host_capacity, 'B')}"
     there = f"{show(memory.host, 'B')}{share} in the host's memory"
     return f"{show(memory.storage, 'B')} on its storage" if memory.storage > 0 else there
+
+
+def _band(est: TrainingEstimate) -> str:
+    """Where eight in ten such steps lie, as far as runs were measured."""
+    if est.efficiency.spread is None:
+        return ""
+    low, high = est.step_time_range(0.8)
+    return f" (eight in ten such steps: {show(low, 's', 3)} to {show(high, 's', 3)})"
 
 
 def _where(est: TrainingEstimate) -> str:
@@ -250,6 +258,7 @@ def to_dict(est: TrainingEstimate) -> dict[str, Any]:
         },
         "efficiency": est.efficiency.id,
         "step_time": est.step_time,
+        "step_time_range": list(est.step_time_range(0.8)) if est.efficiency.spread else None,
         "samples_per_second": est.samples_per_second,
         "samples_per_second_per_device": est.samples_per_second_per_device,
         "tokens_per_second": est.tokens_per_second,

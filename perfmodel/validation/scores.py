@@ -20,12 +20,18 @@ from perfmodel.validation.operators import operator_times
 from perfmodel.validation.rows import memory_metric, row_software, training_job
 from perfmodel.validation.tables import OPERATOR, read_table
 
-__all__ = ["Report", "Score", "Skipped", "read_rows", "summary", "validate", "validate_rows"]
+__all__ = ["Report", "Score", "Skipped", "groups_of", "read_rows", "summary", "validate", "validate_rows"]
 
 TIME = "time"
 """The metric of an operator row."""
 
-GROUPS = ("source", "hardware", "family", "software")
+GROUPS = ("source", "hardware", "family", "software", "scale", "task")
+OTHERS = ("bert", "bart", "t5", "vit", "resnet50", "resnext", "lstm", "dlrm")
+"""Families that are no language models of the decoder kind."""
+SCALES = (
+    (1, "1 device"), (8, "2 to 8 devices"), (64, "9 to 64 devices"), (512, "65 to 512 devices"),
+    (math.inf, "more than 512 devices"),
+)  # fmt: skip
 OPERATOR_GROUPS = ("source", "hardware", "op", "dtype", "software")
 
 
@@ -195,7 +201,7 @@ def validate_rows(rows: Iterable[dict[str, Any]], *, efficiency: Efficiency | No
         if row.get("kind") == OPERATOR:  # scored together: thousands of rows are a few arrays
             operators.append(row)
             continue
-        groups, notes = _groups(row), list[str]()
+        groups, notes = groups_of(row), list[str]()
         try:
             scores = _score(row, groups, efficiency, notes)
         except InputError as error:
@@ -225,11 +231,33 @@ def _operator_groups(row: dict[str, Any]) -> dict[str, str]:
     return {key: str(named.get(key) or "not stated") for key in OPERATOR_GROUPS}
 
 
-def _groups(row: dict[str, Any]) -> dict[str, str]:
+def groups_of(row: dict[str, Any]) -> dict[str, str]:
+    """What a training row is summarised by: source, hardware, model family, software, scale and task.
+
+    Parameters
+    ----------
+    row : in the format of `docs/measurements.md`
+
+    Examples
+    --------
+    >>> groups_of({"devices": 384, "model": {"family": "gpt"}, "software": "NeMo"})["scale"]
+    '65 to 512 devices'
+    """
     model = row.get("model")
     family = model.get("family") if isinstance(model, dict) else None
     named = {"source": row.get("source"), "hardware": row.get("hardware"), "software": row.get("software")}
-    return {key: str(value or "not stated") for key, value in {**named, "family": family}.items()}
+    found = {key: str(value or "not stated") for key, value in {**named, "family": family}.items()}
+    return {
+        **found,
+        "scale": _scale(row.get("devices")),
+        "task": "others" if family in OTHERS else "language models",
+    }
+
+
+def _scale(devices: Any) -> str:
+    if not isinstance(devices, int | float) or isinstance(devices, bool):
+        return "not stated"
+    return next(name for most, name in SCALES if devices <= most)
 
 
 def _score(
