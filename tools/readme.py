@@ -134,6 +134,15 @@ def ranking() -> str:
     return "\n".join([*lines, whole])
 
 
+def variants() -> str:
+    """What the way to fit is worth: other ways, as `tools/stacks.py --compare` left them."""
+    found = json.loads(HELD_OUT.read_text(encoding="utf-8")).get("variants", {})
+    lines = [f"| way to fit | {' | '.join(LEFT_OUT)} |", f"|---|{'---:|' * len(LEFT_OUT)}"]
+    for name, row in found.items():
+        lines.append(f"| {name} | {' | '.join(percent(row[column]) for column in LEFT_OUT)} |")
+    return "\n".join(lines)
+
+
 def coverage() -> str:
     """How many runs the bands of `step_time_range` hold."""
     share = json.loads(HELD_OUT.read_text(encoding="utf-8"))["coverage"]
@@ -162,6 +171,7 @@ def blocks() -> dict[str, str]:
         "answer": answer(),
         "held-out": left_out_table(),
         "coverage": coverage(),
+        "variants": variants(),
         "ranking": ranking(),
         "megatron": megatron(eight),
         "ablation": ablation,

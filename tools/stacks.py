@@ -1,7 +1,8 @@
 """Fits the constants of all training stacks to the measured runs, and keeps what is left on runs held out.
 
 Writes `hardware_specs/software/*.yaml` and `tests/golden/held_out.json`: for each run the step time predicted by fits
-that saw no run of its group (source, model, hardware, software), of its hardware generation, of its source.
+that saw no run of its group (source, model, hardware, software), of its hardware generation, of its source, of its
+software. With `--compare` other ways to fit are tried, too (ten minutes).
 """
 
 from __future__ import annotations
@@ -15,11 +16,11 @@ import numpy as np
 import yaml
 
 from perfmodel import Software
-from perfmodel.calibration.crossed import LEFT_OUT, coverage, spreads
-from perfmodel.calibration.runs import counted
+from perfmodel.calibration.crossed import LEFT_OUT, coverage, held_out_report, spreads
+from perfmodel.calibration.runs import Run, counted
 from perfmodel.calibration.software import Stacks, fit_stacks, held_out, updated
 from perfmodel.efficiency import software
-from perfmodel.validation.scores import read_rows
+from perfmodel.validation.scores import Report, read_rows
 
 ROOT = Path(__file__).resolve().parents[1]
 RUNS = ROOT / "tests/golden/measurements/training.jsonl"
@@ -28,6 +29,40 @@ HELD_OUT = ROOT / "tests/golden/held_out.json"
 
 FITTED = ("constants", "on", "residual", "residuals")
 """Fields of a set that the fit writes."""
+
+
+VARIANTS: dict[str, dict[str, Any]] = {
+    "as it is": {},
+    "no constants of one software on one architecture": {"scale": {"pair": 0.0}},
+    "no constants of an architecture": {"scale": {"architecture": 0.0}},
+    "no constants of a software: one typical stack": {"scale": {"software": 0.0, "pair": 0.0}},
+    "priors three times as wide": {
+        "scale": dict.fromkeys(("typical", "software", "architecture", "pair"), 3.0)
+    },
+    "priors a third as wide": {
+        "scale": dict.fromkeys(("typical", "software", "architecture", "pair"), 1 / 3)
+    },
+    "every run counts alike": {"weights": "even"},
+}
+"""Other ways to fit, to see what the way in force is worth."""
+
+
+def compared(runs: list[Run]) -> dict[str, dict[str, float]]:
+    """Median errors of held-out language models by each way to fit."""
+    found = {}
+    for name, options in VARIANTS.items():
+        given = {"weights": np.ones(len(runs))} if "weights" in options else options
+        stacks = fit_stacks(runs, **given)
+        found[name] = {
+            left_out: float(f"{report_error(held_out_report(stacks, left_out)):.4g}") for left_out in LEFT_OUT
+        }
+    return found
+
+
+def report_error(report: Report) -> float:
+    """Median error over language models."""
+    error: float = report.summary("step_time")["by_task"]["language models"]["median_error"]
+    return error
 
 
 def written(stack: Software) -> str:
@@ -60,7 +95,9 @@ def main() -> int:
         str(run.row["id"]): {name: float(f"{times[row]:.5g}") for name, times in predicted.items()}
         for row, run in enumerate(runs)
     }
-    found = {"coverage": round(coverage(runs, predicted["group"]), 3), "runs": rows}
+    before = json.loads(HELD_OUT.read_text(encoding="utf-8")) if HELD_OUT.exists() else {}
+    variants = compared(runs) if "--compare" in sys.argv else before.get("variants", {})
+    found = {"variants": variants, "coverage": round(coverage(runs, predicted["group"]), 3), "runs": rows}
     HELD_OUT.write_text(json.dumps(found, indent=0) + "\n", encoding="utf-8")
     print(f"{len(runs)} runs, {len(software())} sets")
     return 0

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Hashable, Iterator
+from collections.abc import Callable, Hashable, Iterator, Mapping
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -59,12 +59,20 @@ def stack_of(run: Run) -> tuple[Hashable, ...]:
     return _membership(run.software, run.architecture)
 
 
-def fit_stacks(runs: list[Run], *, iterations: int = 12) -> Stacks:
+def fit_stacks(
+    runs: list[Run],
+    *,
+    scale: Mapping[str, float] | None = None,
+    weights: Array | None = None,
+    iterations: int = 12,
+) -> Stacks:
     """Fit the constants of all stacks to all runs at once.
 
     Parameters
     ----------
     runs : measured steps
+    scale : how many times as wide the priors of a level are made: typical, software, architecture or pair; 0 holds [-]
+    weights : of the runs; None evens out series of like runs [-]
     iterations : most times that the derivatives are taken anew [-]
 
     Returns
@@ -80,12 +88,12 @@ def fit_stacks(runs: list[Run], *, iterations: int = 12) -> Stacks:
             fits = measured_operators[key[1]]
             known = fits.architectures and fits.confidence != "estimate"
             widths = widths if known else LOOSE["estimate"] * widths
-        return widths
+        return widths * (scale or {}).get(str(level), 1.0)
 
     levels = Levels([stack_of(run) for run in runs], centre(), width)
 
-    joint = fit_jointly(_response(runs), _seconds(runs), levels, even_weights(runs), iterations=iterations)
-    return Stacks(runs, joint)
+    pull = even_weights(runs) if weights is None else weights
+    return Stacks(runs, fit_jointly(_response(runs), _seconds(runs), levels, pull, iterations=iterations))
 
 
 def held_out(stacks: Stacks, group: Callable[[Run], Any]) -> Array:

@@ -2,19 +2,13 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, Literal, NamedTuple
+from typing import Any, NamedTuple
 
 from perfmodel.ops import floor, maximum, minimum, where
+from perfmodel.parallel.axes import Axis
+from perfmodel.parallel.degrees import Degrees
 
-if TYPE_CHECKING:
-    from perfmodel.parallel.layout import Parallel
-
-__all__ = ["AXES", "Axis", "Group", "Ranks", "Spread", "groups"]
-
-Axis = Literal["tp", "cp", "dp", "pp"]
-AXES: tuple[Axis, ...] = ("tp", "cp", "dp", "pp")
-"""Usual order of placement, innermost first: tensor ranks are neighbours, pipeline stages lie farthest apart
-(Megatron-LM; its use-tp-pp-dp-mapping is tp, cp, pp, dp)."""
+__all__ = ["Group", "Ranks", "Spread", "groups"]
 
 
 class Group(NamedTuple):
@@ -72,7 +66,7 @@ Ranks = Group | Spread
 """A group of ranks, wherever they lie."""
 
 
-def groups(layout: Parallel) -> dict[str, Ranks]:
+def groups(layout: Degrees) -> dict[str, Ranks]:
     """Where the ranks of each axis lie, and of the groups that they form.
 
     "data" joins cp and dp, which share gradients; "shard" are those that split one copy of the states, "replicate"
@@ -115,7 +109,7 @@ def groups(layout: Parallel) -> dict[str, Ranks]:
     return placed | _expert_groups(layout, data, shards)
 
 
-def _joined(layout: Parallel, placed: dict[str, Any], *axes: Axis) -> Ranks:
+def _joined(layout: Degrees, placed: dict[str, Any], *axes: Axis) -> Ranks:
     """The ranks of two axes, numbered by the inner one first."""
     places = sorted(layout.order.index(axis) for axis in axes)
     inner, outer = (placed[layout.order[place]] for place in places)
@@ -136,7 +130,7 @@ def _split(data: Ranks, shards: Any) -> tuple[Ranks, Ranks]:
     return data._replace(ranks=shards, block=minimum(data.block, shards)), Spread(copies, stride, left, jump)
 
 
-def _expert_groups(layout: Parallel, data: Ranks, shards: Any) -> dict[str, Ranks]:
+def _expert_groups(layout: Degrees, data: Ranks, shards: Any) -> dict[str, Ranks]:
     columns, sharing = layout.tp_in_experts, layout.ep * layout.tp_in_experts
     alike, split = data.ranks * layout.tp / sharing, maximum(shards * layout.tp / sharing, 1.0)
     return {
@@ -148,7 +142,7 @@ def _expert_groups(layout: Parallel, data: Ranks, shards: Any) -> dict[str, Rank
     }
 
 
-def _of_stage(layout: Parallel, ranks: Any, stride: Any) -> Ranks:
+def _of_stage(layout: Degrees, ranks: Any, stride: Any) -> Ranks:
     """Ranks of one stage by their number in it; other stages may lie between them."""
     inside = layout.order[: layout.order.index("pp")]
     if len(inside) == len(layout.order) - 1:

@@ -8,12 +8,12 @@ from typing import TYPE_CHECKING
 from perfmodel.errors import InputError
 from perfmodel.layers import MixtureOfExperts, SelfAttention
 from perfmodel.layers.latent_attention import LatentAttention
-from perfmodel.parallel.placement import AXES
+from perfmodel.parallel.axes import AXES
+from perfmodel.parallel.degrees import Degrees
 from perfmodel.schedules import schedule_class
 
 if TYPE_CHECKING:
     from perfmodel.model import Block, Model
-    from perfmodel.parallel.layout import Parallel
     from perfmodel.workload import Training
 
 __all__ = ["RULES"]
@@ -30,7 +30,7 @@ def _choices(valid: list[int], value: int) -> str:
     return f"valid: {listed}; nearest: {min(valid, key=lambda n: (abs(n - value), n))}"
 
 
-def tensor_divides(layout: Parallel, model: Model, work: Training) -> Iterator[str]:
+def tensor_divides(layout: Degrees, model: Model, work: Training) -> Iterator[str]:
     """Every tensor-parallel rank gets whole heads and whole columns."""
     layers = [layer for layer, _ in model.layers()]
     apart = {limit for layer in layers for limit in layer.expert_limits()}
@@ -41,12 +41,12 @@ def tensor_divides(layout: Parallel, model: Model, work: Training) -> Iterator[s
             yield f"{name} = {ranks} does not divide the {size} {what}; {_choices(_divisors(size), ranks)}"
 
 
-def _expert_tensor(layout: Parallel) -> tuple[str, int]:
+def _expert_tensor(layout: Degrees) -> tuple[str, int]:
     """The tensor-parallel degree inside an expert, and the field that it comes from."""
     return "tp" if layout.expert_tp is None else "expert_tp", layout.tp_in_experts
 
 
-def experts_are_shared(layout: Parallel, model: Model, work: Training) -> Iterator[str]:
+def experts_are_shared(layout: Degrees, model: Model, work: Training) -> Iterator[str]:
     """Every expert-parallel rank gets whole experts, and there are experts to share."""
     sizes = sorted({layer.experts for layer, _ in model.layers() if isinstance(layer, MixtureOfExperts)})
     if not sizes:
@@ -59,7 +59,7 @@ def experts_are_shared(layout: Parallel, model: Model, work: Training) -> Iterat
             yield f"ep = {layout.ep} does not divide the {experts} routed experts; {choices}"
 
 
-def experts_fit_a_stage(layout: Parallel, model: Model, work: Training) -> Iterator[str]:
+def experts_fit_a_stage(layout: Degrees, model: Model, work: Training) -> Iterator[str]:
     """Expert-parallel ranks and those that share an expert are carved out of one stage's."""
     ranks: int = layout.tp * layout.cp * layout.dp  # type: ignore[operator]  # dp is set
     name, columns = _expert_tensor(layout)
@@ -74,7 +74,7 @@ def experts_fit_a_stage(layout: Parallel, model: Model, work: Training) -> Itera
         )
 
 
-def tensor_fits_key_values(layout: Parallel, model: Model, work: Training) -> Iterator[str]:
+def tensor_fits_key_values(layout: Degrees, model: Model, work: Training) -> Iterator[str]:
     """Key-value heads are divided, or each is copied to a whole number of ranks."""
     for heads in sorted({getattr(layer, "kv_heads", 1) for layer, _ in model.layers()}):
         if heads % layout.tp and layout.tp % heads:
@@ -85,7 +85,7 @@ def tensor_fits_key_values(layout: Parallel, model: Model, work: Training) -> It
             )
 
 
-def heads_fit_context(layout: Parallel, model: Model, work: Training) -> Iterator[str]:
+def heads_fit_context(layout: Degrees, model: Model, work: Training) -> Iterator[str]:
     """Where tokens change places with heads, every context-parallel rank gets whole heads."""
     if layout.context != "ulysses" or layout.cp == 1:
         return
@@ -99,7 +99,7 @@ def heads_fit_context(layout: Parallel, model: Model, work: Training) -> Iterato
             )
 
 
-def order_suits_experts(layout: Parallel, model: Model, work: Training) -> Iterator[str]:
+def order_suits_experts(layout: Degrees, model: Model, work: Training) -> Iterator[str]:
     """Experts are dealt to neighbours of one stage, in the usual order of placement."""
     if layout.ep > 1 and layout.order != AXES:
         yield (
@@ -108,7 +108,7 @@ def order_suits_experts(layout: Parallel, model: Model, work: Training) -> Itera
         )
 
 
-def chunk_has_layer(layout: Parallel, model: Model, work: Training) -> Iterator[str]:
+def chunk_has_layer(layout: Degrees, model: Model, work: Training) -> Iterator[str]:
     """Every chunk of every stage holds a layer; embedding and head may stand in for one each."""
     chunks, depth = layout.pp * layout.vpp, model.depth
     if chunks > depth + (2 if layout.pp > 1 else 0):
@@ -119,7 +119,7 @@ def chunk_has_layer(layout: Parallel, model: Model, work: Training) -> Iterator[
         )
 
 
-def interleaving_has_stages(layout: Parallel, model: Model, work: Training) -> Iterator[str]:
+def interleaving_has_stages(layout: Degrees, model: Model, work: Training) -> Iterator[str]:
     """Interleaving needs a pipeline, and micro-batches in rounds of its stages."""
     if layout.vpp == 1:
         return
@@ -136,7 +136,7 @@ def interleaving_has_stages(layout: Parallel, model: Model, work: Training) -> I
         )
 
 
-def batch_divides(layout: Parallel, model: Model, work: Training) -> Iterator[str]:
+def batch_divides(layout: Degrees, model: Model, work: Training) -> Iterator[str]:
     """The global batch is a whole number of micro-batches on every data-parallel rank."""
     one: int = layout.dp * layout.micro_batch  # type: ignore[operator]
     if work.global_batch % one:
@@ -147,7 +147,7 @@ def batch_divides(layout: Parallel, model: Model, work: Training) -> Iterator[st
         )
 
 
-def shards_divide(layout: Parallel, model: Model, work: Training) -> Iterator[str]:
+def shards_divide(layout: Degrees, model: Model, work: Training) -> Iterator[str]:
     """Every copy of the states has as many shards."""
     ranks: int = layout.dp * layout.cp  # type: ignore[operator]
     if layout.shards is not None and ranks % layout.shards:
@@ -157,7 +157,7 @@ def shards_divide(layout: Parallel, model: Model, work: Training) -> Iterator[st
         )
 
 
-def tensor_has_something_to_split(layout: Parallel, model: Model, work: Training) -> Iterator[str]:
+def tensor_has_something_to_split(layout: Degrees, model: Model, work: Training) -> Iterator[str]:
     """Some layer is dealt to the tensor-parallel ranks, and none needs its whole image or signal between them."""
     if layout.tp == 1 and not layout.sequence_parallel:
         return
@@ -170,7 +170,7 @@ def tensor_has_something_to_split(layout: Parallel, model: Model, work: Training
         )
 
 
-def context_is_one_sequence(layout: Parallel, model: Model, work: Training) -> Iterator[str]:
+def context_is_one_sequence(layout: Degrees, model: Model, work: Training) -> Iterator[str]:
     """Context parallelism cuts one sequence of tokens, whose layers can be computed in pieces."""
     if layout.cp == 1:
         return
@@ -187,7 +187,7 @@ def context_is_one_sequence(layout: Parallel, model: Model, work: Training) -> I
         yield f"cp = {layout.cp} cuts sequences of tokens, but {model.name} {why}; valid: cp = 1"
 
 
-def pipeline_has_one_stream(layout: Parallel, model: Model, work: Training) -> Iterator[str]:
+def pipeline_has_one_stream(layout: Degrees, model: Model, work: Training) -> Iterator[str]:
     """A pipeline hands one tensor from stage to stage, and each stage holds weights of its own."""
     if layout.pp == 1:
         return
@@ -208,7 +208,7 @@ def _blocks(model: Model) -> Iterator[Block]:
     yield from model.blocks
 
 
-def schedule_fits(layout: Parallel, model: Model, work: Training) -> Iterator[str]:
+def schedule_fits(layout: Degrees, model: Model, work: Training) -> Iterator[str]:
     """A named schedule takes so many chunks and micro-batches."""
     passes, rest = divmod(work.global_batch, layout.dp * layout.micro_batch)  # type: ignore[operator]
     if layout.schedule == "auto" or layout.pp == 1 or rest:
@@ -226,7 +226,7 @@ def schedule_fits(layout: Parallel, model: Model, work: Training) -> Iterator[st
             yield from (f"schedule = {kind.name!r}: {fault}" for fault in error.faults)
 
 
-def ends_leave_equal_stages(layout: Parallel, model: Model, work: Training) -> Iterator[str]:
+def ends_leave_equal_stages(layout: Degrees, model: Model, work: Training) -> Iterator[str]:
     """Stages between ends of a given size share the other layers evenly, and each divides into its chunks."""
     fields = ("first_stage_layers", "last_stage_layers")
     given = {name: value for name in fields if (value := getattr(layout, name)) is not None}
@@ -247,7 +247,7 @@ def ends_leave_equal_stages(layout: Parallel, model: Model, work: Training) -> I
         yield f"{told} must divide into vpp = {layout.vpp} chunks; {free}"
 
 
-RULES: tuple[Callable[[Parallel, Model, Training], Iterator[str]], ...] = (
+RULES: tuple[Callable[[Degrees, Model, Training], Iterator[str]], ...] = (
     tensor_divides,
     experts_are_shared,
     experts_fit_a_stage,

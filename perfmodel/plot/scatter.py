@@ -71,4 +71,4 @@ def _labelled(ax: Axes, off: Any) -> None:
     ax.set_ylabel("predicted over measured, less one [%]")
     most = float(np.percentile(np.abs(off), 98))
     ax.set_ylim(-1.2 * most, 1.2 * most)
-    ax.legend(fontsize=7, ncols=2, loc="upper right")
+    ax.legend(fontsize=7, loc="upper left", bbox_to_anchor=(1.01, 1))

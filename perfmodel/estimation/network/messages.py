@@ -6,10 +6,11 @@ from collections.abc import Iterator
 from typing import Any, NamedTuple
 
 from perfmodel.estimation.machine import Machine, TierRate
-from perfmodel.estimation.network import exchanges, reductions
 from perfmodel.estimation.network.choice import Choice, Route, Way, fastest
+from perfmodel.estimation.network.exchanges import dispatched, pairwise, rail_aligned
 from perfmodel.estimation.network.loads import outermost
 from perfmodel.estimation.network.placement import Hop, placement
+from perfmodel.estimation.network.reductions import hierarchical, nvls, nvls_tree, ring, sharp, tree
 from perfmodel.ops import certain, floor, where
 from perfmodel.parallel import Ranks
 from perfmodel.work import Collective
@@ -63,30 +64,29 @@ def _ways(work: Collective, hops: list[Hop]) -> Iterator[Way]:
     kind, payload, inner = work.kind, work.payload, hops[0].tier
     several = not certain(hops[0].whole <= 1)
     if kind == "dispatch":
-        yield exchanges.dispatched(payload, work.copies, work.most_domains, hops)
+        yield dispatched(payload, work.copies, work.most_domains, hops)
     elif kind == "all_to_all":
-        yield exchanges.pairwise(payload, hops)
+        yield pairwise(payload, hops)
         if several and not inner.torus:
-            yield exchanges.rail_aligned(payload, hops)
+            yield rail_aligned(payload, hops)
     else:
-        yield reductions.ring(kind, payload, hops)
+        yield ring(kind, payload, hops)
         if inner.torus and several:
-            yield reductions.hierarchical(kind, payload, hops)
-        elif kind == "all_reduce" and not (inner.torus and len(hops) > 1):
+            yield hierarchical(kind, payload, hops)
+        elif kind == "all_reduce":
             yield from _reductions(payload, hops, several)
 
 
 def _reductions(payload: Any, hops: list[Hop], several: bool) -> Iterator[Way]:
     inner, outer = hops[0].tier, hops[-1].tier
     if several:
-        yield reductions.tree(payload, hops)
+        yield tree(payload, hops)
     if inner.in_network:
-        if not certain(hops[0].whole > 1):
-            yield reductions.nvls(payload, hops)
+        yield nvls(payload, hops)
         if several:
-            yield reductions.nvls_tree(payload, hops)
+            yield nvls_tree(payload, hops)
     if several and outer.in_network:
-        yield reductions.sharp(payload, hops)
+        yield sharp(payload, hops)
 
 
 def _send(work: Collective, m: Machine, group: Ranks) -> Message:
