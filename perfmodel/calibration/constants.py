@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import math
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
 
 from perfmodel.efficiency import SoftwareFit
+from perfmodel.ops import exp, minimum
 
 __all__ = ["CONSTANTS", "Constant", "Widths", "from_fit", "to_fit"]
 
@@ -55,9 +56,9 @@ class Constant(NamedTuple):
         value = min(max(value, LEAST), 1 - LEAST) if self.share else max(value, LEAST)
         return math.log(value / (1 - value)) if self.share else math.log(value)
 
-    def bound(self, value: float) -> float:
-        """Back in its own unit."""
-        return 1 / (1 + math.exp(-value)) if self.share else min(math.exp(value), self.most)
+    def bound(self, value: Any) -> Any:
+        """Back in its own unit, number by number of an array."""
+        return 1 / (1 + exp(-value)) if self.share else minimum(exp(value), self.most)
 
 
 LEAST = 1e-9
@@ -86,14 +87,15 @@ def to_fit(values: Array) -> SoftwareFit:
 
     Parameters
     ----------
-    values : one a constant
+    values : one a constant, or a line of them for each of several sets
 
     Returns
     -------
-    the constants in their own units
+    the constants in their own units, within their bounds by how they are made; of several sets, arrays
     """
-    bound = zip(CONSTANTS, values, strict=True)
-    return SoftwareFit(**{constant.name: constant.bound(float(value)) for constant, value in bound})
+    columns = values.T if values.ndim > 1 else values.tolist()
+    bound = zip(CONSTANTS, columns, strict=True)
+    return SoftwareFit.model_construct(**{constant.name: constant.bound(value) for constant, value in bound})
 
 
 def from_fit(fit: SoftwareFit) -> Array:

@@ -22,8 +22,8 @@ __all__ = ["Joint", "Levels", "fit_jointly", "refit"]
 
 Array = npt.NDArray[np.float64]
 Membership = tuple[Hashable, ...]
-Response = Callable[[int, Array], float]
-"""Row and its constants -> log of the predicted time."""
+Response = Callable[[int, Array], Any]
+"""Row and its constants, or several sets of them, one a line -> log of the predicted time, one a set."""
 
 NOISE = 0.06
 """Log error of a run that no constant explains: repeatability of published steps [-]."""
@@ -194,9 +194,8 @@ def refit(joint: Joint, kept: npt.NDArray[np.bool_]) -> Array:
 def _linearised(response: Response, levels: Levels, shares: Array, truth: Array, weights: Array) -> Joint:
     rows, constants = len(truth), len(levels.centre)
     predicted, jacobian = np.empty(rows), np.empty((rows, constants))
-    nudges = NUDGE * np.eye(constants)
+    nudges = NUDGE * np.eye(constants + 1, constants, -1)  # none first, then each constant alone
     for row, member in enumerate(levels.members):
-        here = levels.of(shares, member)
-        predicted[row] = response(row, here)
-        jacobian[row] = [(response(row, here + nudge) - predicted[row]) / NUDGE for nudge in nudges]
+        predicted[row], *nudged = response(row, levels.of(shares, member) + nudges)
+        jacobian[row] = (np.array(nudged) - predicted[row]) / NUDGE
     return Joint(levels, shares, predicted, levels.design(jacobian), truth, weights)

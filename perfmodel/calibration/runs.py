@@ -10,7 +10,8 @@ import numpy as np
 import numpy.typing as npt
 
 from perfmodel.costs import Costs, training_costs
-from perfmodel.efficiency import Efficiency, Software, SoftwareFit
+from perfmodel.efficiency import Efficiency, SoftwareFit
+from perfmodel.efficiency.fits import AttentionKernel
 from perfmodel.errors import InputError
 from perfmodel.estimation.machine import machine
 from perfmodel.estimation.training import step
@@ -32,6 +33,7 @@ class Run(NamedTuple):
     fits : operator fits of the architecture
     software : id of its stack's set
     seconds : measured time of a step [s]
+    kernel : the attention kernel of its stack
     """
 
     row: dict[str, Any]
@@ -40,6 +42,7 @@ class Run(NamedTuple):
     fits: Efficiency
     software: str
     seconds: float
+    kernel: AttentionKernel = "newest"
 
     @property
     def architecture(self) -> str:
@@ -57,12 +60,11 @@ class Run(NamedTuple):
         """Whether it trains a language model of the decoder kind."""
         return groups_of(self.row)["task"] == "language models"
 
-    def predicted(self, constants: SoftwareFit) -> float:
-        """Time of a step under other constants [s]."""
-        stack = Software.load(self.software).replace(constants=constants, on={self.architecture: constants})
-        fits = self.fits.under(stack, self.architecture)
+    def predicted(self, constants: SoftwareFit) -> Any:
+        """Time of a step under other constants; where these are arrays, so is it [s]."""
+        fits = self.fits.applied(constants, self.kernel)
         formats = (self.costs.dtype, self.costs.core_dtype)
-        return float(step(self.costs, machine(self.cluster, fits, formats)).seconds)
+        return step(self.costs, machine(self.cluster, fits, formats)).seconds
 
 
 def counted(rows: Iterable[dict[str, Any]]) -> list[Run]:
@@ -86,8 +88,9 @@ def counted(rows: Iterable[dict[str, Any]]) -> list[Run]:
             costs = training_costs(job.model, job.work, job.layout)
         except (InputError, KeyError):
             continue
-        fits = Efficiency.of(job.cluster.device.architecture)
-        runs.append(Run(row, costs, job.cluster, fits, row_software(row).id, float(seconds)))
+        fits, stack = Efficiency.of(job.cluster.device.architecture), row_software(row)
+        kernel = stack.recipe.attention_kernel
+        runs.append(Run(row, costs, job.cluster, fits, stack.id, float(seconds), kernel))
     return runs
 
 

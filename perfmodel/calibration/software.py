@@ -10,7 +10,7 @@ import numpy as np
 import numpy.typing as npt
 
 from perfmodel.calibration.constants import CONSTANTS, centre, from_fit, to_fit
-from perfmodel.calibration.hierarchy import Joint, Levels, fit_jointly, refit
+from perfmodel.calibration.hierarchy import Joint, Levels, Response, fit_jointly, refit
 from perfmodel.calibration.runs import Run, even_weights
 from perfmodel.efficiency import Residuals, Software, SoftwareFit
 
@@ -184,8 +184,8 @@ def fit_stack(runs: list[Run], start: SoftwareFit) -> tuple[SoftwareFit, Array]:
     return _rounded(to_fit(levels.of(joint.shares, own))), found
 
 
-def _response(runs: list[Run]) -> Callable[[int, Array], float]:
-    return lambda row, values: float(np.log(runs[row].predicted(to_fit(values))))
+def _response(runs: list[Run]) -> Response:
+    return lambda row, values: np.log(runs[row].predicted(to_fit(values)))
 
 
 def _seconds(runs: list[Run]) -> Array:

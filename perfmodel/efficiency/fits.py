@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from typing import Literal
+from typing import Any, Literal
 
 from pydantic import Field, field_validator
 
+from perfmodel.ops import minimum
 from perfmodel.specs import Spec
 from perfmodel.units import Bytes, BytesPerSecond, Seconds
 
@@ -116,22 +117,21 @@ class CollectiveFit(Spec):
     pair: float = Field(gt=0, le=1, default=1)
     """What two ranks alone reach of these fractions: they have fewer channels [-]."""
 
-    def scaled(self, factor: float, *, most: float) -> CollectiveFit:
+    def scaled(self, factor: Any, *, most: float) -> CollectiveFit:
         """The same tier with every fraction of the link so many times as large.
 
         Parameters
         ----------
-        factor : on each of them [-]
+        factor : on each of them, a number or an array [-]
         most : that any of them may come to [-]
         """
         fractions = {name: getattr(self, name) for name in FRACTIONS}
-        return self.replace(
-            **{
-                name: min(value * factor, max(value, most))
-                for name, value in fractions.items()
-                if value is not None
-            }
-        )
+        scaled = {
+            name: minimum(value * factor, max(value, most))
+            for name, value in fractions.items()
+            if value is not None
+        }
+        return self.model_copy(update=scaled)
 
 
 FRACTIONS = ("all_reduce", "in_network", "all_gather", "all_to_all", "send", "tree", "dispatch")

@@ -20,6 +20,7 @@ from perfmodel.efficiency.fits import (
 )
 from perfmodel.efficiency.software import Residuals, Software, SoftwareFit, known
 from perfmodel.errors import unknown
+from perfmodel.ops import minimum
 from perfmodel.specs import Catalogue, SourcedSpec
 
 __all__ = ["Efficiency", "efficiencies"]
@@ -134,27 +135,42 @@ class Efficiency(SourcedSpec):
         >>> fits.under(slow, "Ampere").matmul_for("bf16").compute / fits.matmul_for("bf16").compute
         0.5
         """
-        fit = software.fit(architecture)
-        return self.replace(
+        return self.applied(software.fit(architecture), software.recipe.attention_kernel).replace(
             id=f"{self.id}+{software.id}",
             software=software.id,
             spread=software.residuals,
-            matmul={dtype: _multiplied(one, fit) for dtype, one in self.matmul.items()},
-            convolution=self.convolution * fit.convolution,
-            attention=_attended(self.attention, software.recipe.attention_kernel, fit),
-            stream=self.stream.replace(
-                passes=self.stream.passes * fit.pointwise, latency=self.stream.latency + fit.gap
-            ),
-            collective={
+            sources=(*self.sources, *software.sources),
+        )
+
+    def applied(self, fit: SoftwareFit, kernel: AttentionKernel) -> Efficiency:
+        """The operator fits with the constants of a stack, whose numbers may be arrays: nothing is checked.
+
+        Parameters
+        ----------
+        fit : the constants
+        kernel : the attention kernel that the stack has
+
+        Returns
+        -------
+        a set under the same name
+        """
+        host = {"launch": fit.launch, "step": fit.step, "straggling": fit.straggling}
+        stream = {"passes": self.stream.passes * fit.pointwise, "latency": self.stream.latency + fit.gap}
+        changes = {
+            "matmul": {dtype: _multiplied(one, fit) for dtype, one in self.matmul.items()},
+            "convolution": self.convolution * fit.convolution,
+            "attention": _attended(self.attention, kernel, fit),
+            "stream": self.stream.model_copy(update=stream),
+            "collective": {
                 tier: self.collective_for(tier).scaled(
                     fit.scale_up if tier in INSIDE else fit.fabric, most=MOST_LINK
                 )
-                for tier in (*INSIDE, *self.collective, "fabric")
+                for tier in dict.fromkeys((*INSIDE, *self.collective, "fabric"))
             },
-            overlap=self.overlap.replace(achieved=fit.overlapped),
-            host=HostFit(launch=fit.launch, step=fit.step, straggling=fit.straggling),
-            sources=(*self.sources, *software.sources),
-        )
+            "overlap": self.overlap.model_copy(update={"achieved": fit.overlapped}),
+            "host": self.host.model_copy(update=host),
+        }
+        return self.model_copy(update=changes)
 
     def matmul_for(self, dtype: str) -> MatmulFit:
         """Constants of matrix products in a number format."""
@@ -174,14 +190,16 @@ def _listed(table: dict[str, T], key: str, kind: str) -> T:
 
 def _multiplied(fit: MatmulFit, by: SoftwareFit) -> MatmulFit:
     """Matrix products as the software calls them."""
-    return fit.replace(compute=min(fit.compute * by.matmul, 1.0), latency=fit.latency + by.gap)
+    compute = minimum(fit.compute * by.matmul, 1.0)
+    return fit.model_copy(update={"compute": compute, "latency": fit.latency + by.gap})
 
 
 def _attended(fit: AttentionFit, kernel: AttentionKernel, by: SoftwareFit) -> AttentionFit:
     """The attention kernel that the software has."""
     rate = fit.compute * fit.older.get(kernel, 1.0) * by.attention
     slower = {} if fit.decode_latency is None else {"decode_latency": fit.decode_latency + by.gap}
-    return fit.replace(compute=min(rate, MOST_ATTENTION), latency=fit.latency + by.gap, **slower)
+    changes = {"compute": minimum(rate, MOST_ATTENTION), "latency": fit.latency + by.gap}
+    return fit.model_copy(update=changes | slower)
 
 
 CATALOGUE = Catalogue("efficiency", Efficiency, "efficiency")

@@ -17,7 +17,7 @@ def joint(families: dict[str, tuple[int, float]], *, noise: float = 0.02, outlie
     logs = truth + noise * RNG.standard_normal(len(truth))
     logs[0] += outlier
     levels = Levels(members, np.zeros(1), lambda key: np.array([0.3]))
-    found = fit_jointly(lambda row, x: float(x[0]), np.exp(logs), levels, np.ones(len(members)))
+    found = fit_jointly(lambda row, x: x[..., 0], np.exp(logs), levels, np.ones(len(members)))
     return found, lambda name: float(levels.of(found.shares, ("all", name))[0])
 
 
@@ -55,5 +55,5 @@ def test_a_group_that_is_left_out_has_no_say():
 
 def test_a_level_of_no_width_is_held():
     levels = Levels([("held",)] * 5, np.array([0.25]), lambda key: np.zeros(1))
-    found = fit_jointly(lambda row, x: float(x[0]), np.full(5, 9.0), levels, np.ones(5))
+    found = fit_jointly(lambda row, x: x[..., 0], np.full(5, 9.0), levels, np.ones(5))
     assert found.shares.tolist() == [[0.0]]
