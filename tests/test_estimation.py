@@ -374,6 +374,7 @@ def test_columns_are_their_rows(sharding, recompute, system):
     columns = [np.array(column, dtype=np.float64) for column in zip(*GRID, strict=True)]
     work, layout = described(columns, check=False, recompute=recompute, **structure)
     costs, timed, memory = answers(model, work, layout, on, fits)
+    resources = timed.resources
     assert timed.seconds.shape == (len(GRID),)
     for place, row in enumerate(GRID):
         one_work, one_layout = described(row, recompute=recompute, **structure)
@@ -384,7 +385,7 @@ def test_columns_are_their_rows(sharding, recompute, system):
         assert str(np.broadcast_to(memory.stage, len(GRID))[place]) == one_memory.stage
         assert costs.hardware_flops[place] == pytest.approx(one_costs.hardware_flops, rel=1e-12)
         for name, seconds in one.resources.items():
-            found = np.broadcast_to(timed.resources[name], len(GRID))[place]
+            found = np.broadcast_to(resources[name], len(GRID))[place]
             assert found == pytest.approx(seconds, rel=1e-9, abs=1e-12 * one.seconds), name
 
 
