@@ -78,10 +78,10 @@ def test_the_json_has_the_promised_form() -> None:
 
 
 def test_a_group_without_scores_has_no_errors() -> None:
-    named = {"family": "unheard of", "name": "unheard of"}
+    named = {"family": "stable-diffusion", "name": "unheard of"}
     unheard = [{**row, "model": {**row["model"], **named}} for row in MEGATRON[:2]]
     report = validate_rows([*unheard, MEGATRON[0]])
-    found = report.summary("step_time")["by_family"]["unheard of"]
+    found = report.summary("step_time")["by_family"]["stable-diffusion"]
     assert (found["rows"], found["skipped"], found["coverage"], found["median_error"]) == (0, 2, 0.0, None)
 
 

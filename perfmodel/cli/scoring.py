@@ -57,6 +57,9 @@ def _print_report(report: Report) -> None:
             rows = {"all rows": names} if group == "all" else names
             title = f"{metric}: |error| {'over all rows' if group == 'all' else group.replace('_', ' ')}"
             console.print(_error_table(title, rows))
+    if report.assumed:
+        told = "took something as near or usual; see Report.assumed for what"
+        console.print(f"{len(report.assumed)} predicted rows {told}", markup=False, highlight=False)
     if report.skipped:
         console.print(f"{len(report.skipped)} rows skipped:")
         for reason, count in report.reasons().items():

@@ -29,6 +29,10 @@ FOLDED: dict[str, Callable[[Parallel, Model, Training], Iterator[str]]] = {
 """Degrees that count as data parallelism where the model has nothing to be split so."""
 
 
+PARTED = ("aws-", "google-tpu", "amd-mi250", "intel-max", "nvidia-k80")
+"""Devices of several parts that software sees as a device each: cores of a chip, dies of a module."""
+
+
 def whole_number(value: Any, default: int | None = None) -> int | None:
     """A count that a row states, which is at least one.
 
@@ -63,8 +67,8 @@ def degrees(row: Row, notes: list[str]) -> Degrees:
 
     Examples
     --------
-    >>> degrees({"devices": 16, "parallel": {"tp": 8, "pp": 4, "dp": None}}, notes := [])["dp"], notes
-    (1, ['tp · pp · cp · dp = 8 · 4 · 1 · 1 on 16 devices: they count parts of a device, taken as 4 · 4 · 1 · 1'])
+    >>> degrees({"devices": 16, "parallel": {"tp": 8, "pp": 4, "dp": None}}, notes := [])["pp"], notes
+    (2, ['tp · pp · cp · dp = 8 · 4 · 1 · 1 on 16 devices: taken as 8 · 2 · 1 · 1'])
     """
     given, devices = row.get("parallel") or {}, int(row["devices"])
     found = {name: whole_number(given.get(name), 1) or 1 for name in ("tp", "pp", "cp", "ep", "vpp")}
@@ -73,22 +77,23 @@ def degrees(row: Row, notes: list[str]) -> Degrees:
     told, product = _told(found), _product(found)
     if product == devices:
         return found
-    if devices % (product // found["dp"]) == 0:
+    parted = product % devices == 0 and str(row.get("hardware")).startswith(PARTED)
+    if devices % (product // found["dp"]) == 0 and not parted:
         found["dp"] = devices // (product // found["dp"])
         if stated:
             notes.append(f"tp · pp · cp · dp = {told} on {devices} devices: taken as {_told(found)}")
         return found
-    why = "they count parts of a device, " if product % devices == 0 else ""
-    left = product // devices if why else 1
-    for name in ("tp", "dp", "pp", "cp"):  # cores of one chip are neighbours
-        part = gcd(found[name], left)
-        found[name], left = found[name] // part, left // part
-    if not why:
-        room = devices
+    if parted:
+        left = product // devices
+        for name in ("tp", "dp", "pp", "cp"):  # parts of a device are neighbours
+            part = gcd(found[name], left)
+            found[name], left = found[name] // part, left // part
+    else:
+        found["dp"] = devices
         for name in ("tp", "cp", "pp"):
-            found[name] = _divisor(room, found[name])
-            room //= found[name]
-        found["dp"] = room
+            found[name] = _divisor(found["dp"], found[name])
+            found["dp"] //= found[name]
+    why = "they count parts of a device, " if parted else ""
     notes.append(f"tp · pp · cp · dp = {told} on {devices} devices: {why}taken as {_told(found)}")
     return found
 

@@ -16,6 +16,10 @@ __all__ = ["feeds", "is_mixture", "mixers", "mixture"]
 
 Given = Mapping[str, Any]
 
+ALIKE = {"mamba2": "mamba-2", "ssm": "mamba-2", "ffn": "mlp", "feed-forward": "mlp", "attn": "attention",
+         "self-attention": "attention", "experts": "moe"}  # fmt: skip
+"""Other words for kinds of layers."""
+
 FULL_EVERY = 4
 """Llama 4 attends in chunks but for every fourth layer, which rotates nothing (its config.json) [-]."""
 
@@ -42,7 +46,7 @@ def mixture(given: Given, vocabulary: int) -> Decoder:
     UnsupportedError
         a kind of layer that is not known
     """
-    latent = "kv_lora_rank" in given
+    latent = bool(given.get("kv_lora_rank")) or given.get("attention_type") == "MLA"
     described = Decoder(
         name=given["name"],
         family=given["family"],
@@ -107,18 +111,21 @@ def mixers(given: Given, described: Decoder) -> tuple[Layer | None, ...]:
 
 def _experts(given: Given, **variant: Any) -> MixtureOfExperts:
     inner = given.get("moe_ffn") or given["ffn"]
+    if given.get("gated_mlp") is False:
+        variant = {"gated": False, **variant}
     fields = {"hidden": given["hidden"], "inner": inner, "experts": given["experts"], "top_k": given["top_k"]}
     return MixtureOfExperts(**fields, shared_inner=(given.get("shared_experts") or 0) * inner, **variant)
 
 
 def _latent(given: Given) -> LatentAttention:
+    """Sizes that are not stated are those of DeepSeek-V2 and V3 (config.json of both)."""
     return LatentAttention(
         hidden=given["hidden"],
         heads=given["heads"],
-        plain_dim=given["qk_nope_head_dim"],
-        rotary_dim=given["qk_rope_head_dim"],
-        value_dim=given["v_head_dim"],
-        kv_rank=given["kv_lora_rank"],
+        plain_dim=given.get("qk_nope_head_dim") or 128,
+        rotary_dim=given.get("qk_rope_head_dim") or 64,
+        value_dim=given.get("v_head_dim") or 128,
+        kv_rank=given.get("kv_lora_rank") or 512,
         q_rank=given.get("q_lora_rank"),
     )
 
@@ -137,10 +144,13 @@ def _single(given: Given, described: Decoder) -> Decoder:
         "attention": lambda: None,
     }
     found: list[Layer | None] = []
-    for count, kind in re.findall(r"(\d+) ([\w-]+)", given["layer_mix"]):
-        if kind.lower() not in makers:
+    for count, kind in re.findall(r"(\d+) ([\w-]+)", str(given["layer_mix"])):
+        name = ALIKE.get(kind.lower(), kind.lower())
+        if name not in makers:
             raise UnsupportedError(f"layers of the kind {kind} are not built yet")
-        found += [makers[kind.lower()]()] * int(count)
+        found += [makers[name]()] * int(count)
+    if not found:
+        raise UnsupportedError(f"layer_mix {given['layer_mix']!r} tells no numbers of layers")
     return described.replace(arrangement="single", gated=False, rotary=False, mixers=tuple(found))
 
 

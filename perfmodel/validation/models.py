@@ -6,64 +6,77 @@ from collections.abc import Mapping
 from typing import Any
 
 from perfmodel.decoder import decoder
+from perfmodel.errors import UnsupportedError
 from perfmodel.model import Model
+from perfmodel.validation.bundled import bundled
+from perfmodel.validation.decoders import completed
+from perfmodel.validation.families import FAMILIES, UNBUILT, family_key
+from perfmodel.validation.layouts import whole_number
 from perfmodel.validation.mixtures import is_mixture, mixture
-from perfmodel.validation.others import other_model
+from perfmodel.validation.others import OTHERS, other_model
 
-__all__ = ["FAMILIES", "row_model"]
+__all__ = ["row_model"]
 
 Row = Mapping[str, Any]
 
-FAMILIES: dict[str, dict[str, Any]] = {
-    "gpt": {
-        "gated": False,
-        "norm": "layer",
-        "norm_bias": True,
-        "qkv_bias": True,
-        "output_bias": True,
-        "mlp_bias": True,
-        "tied": True,
-        "rotary": False,
-    },
-    "llama": {},
-    "nemotron": {"gated": False, "norm": "layer", "norm_bias": True},
-    "gemma3": {"arrangement": "sandwich", "tied": True},
-}
-"""Variants of a dense decoder by the family a row names."""
-FAMILIES["bloom"] = {**FAMILIES["gpt"], "embedding_norm": True}
+_REFUSED = {name: what for what, names in UNBUILT.items() for name in names}
 
 
-def row_model(row: Row) -> Model:
+def row_model(row: Row, notes: list[str] | None = None) -> Model:
     """The model that a row describes.
 
     Parameters
     ----------
     row : its configuration
+    notes : what had to be assumed is added to these
 
     Returns
     -------
-    the model
+    the model: of its family; where dimensions lack, the bundled one of its name; where the family is unknown, the
+    decoder of the stated dimensions
 
     Raises
     ------
     UnsupportedError
         a kind of model that is not built yet
     """
-    given = row["model"]
+    told, given = [] if notes is None else notes, row["model"]
+    if family_key(given, {name: name for name in OTHERS}) and family_key(given) is None:
+        return other_model(row, told)
+    named = family_key(given, _REFUSED)
+    if named is not None and family_key(given) is None:
+        raise UnsupportedError(f"model family {_family(given)} is not built yet: {named}")
+    shaped = all(whole_number(given.get(name)) for name in ("layers", "hidden"))
+    if not shaped and (found := bundled(given.get("name"), given.get("family"))) is not None:
+        told.append(f"dimensions are not stated: taken from the bundled {found.name}")
+        return found
+    if given.get("image_size") or (family_key(given) is None and not shaped and "params_b" not in given):
+        return other_model(row, told)
     if is_mixture(given):
-        return mixture(given, _padded(given["vocab"])).model()
-    if given["family"] not in FAMILIES:
-        return other_model(row)
-    variant = dict(FAMILIES[given["family"]])
-    if not variant.get("rotary", True) and "alibi" not in str(given.get("positional", "")):
-        variant["positions"] = int(row["sequence_length"])
+        found_mixture = completed(given, told)
+        return mixture(found_mixture, _padded(found_mixture["vocab"])).model()
+    return _dense(row, completed(given, told))
+
+
+def _family(given: Row) -> str:
+    return str(given.get("family") or given.get("name"))
+
+
+def _dense(row: Row, given: dict[str, Any]) -> Model:
+    family = family_key(given)
+    variant = dict(FAMILIES[family or ("llama" if given["gated"] else "gpt")])
+    variant |= {"gated": given["gated"], "tied": given["tied"]}
+    variant.pop("kv_heads", None)
+    length = whole_number(row.get("sequence_length"))
+    if length and not variant.get("rotary", True) and "alibi" not in str(given.get("positional", "")):
+        variant["positions"] = length
     return decoder(
         name=given["name"],
         family=given["family"],
         layers=given["layers"],
         hidden=given["hidden"],
         heads=given["heads"],
-        kv_heads=given.get("kv_heads"),
+        kv_heads=given["kv_heads"],
         head_dim=given.get("head_dim"),
         inner=given["ffn"],
         vocabulary=_padded(given["vocab"]),
@@ -77,7 +90,7 @@ def _padded(vocabulary: int, multiple: int = 128) -> int:
 
 
 def _windows(given: Row) -> tuple[int | None, ...]:
-    window = given.get("sliding_window")
+    window, local = whole_number(given.get("sliding_window")), whole_number(given.get("local_global_ratio"))
     if window is None:
         return (None,)
-    return (window,) * given["local_global_ratio"] + (None,) if "local_global_ratio" in given else (window,)
+    return (window,) if local is None else (window,) * local + (None,)

@@ -11,11 +11,12 @@ from perfmodel.costs.parts import parts
 from perfmodel.costs.recompute import check_names
 from perfmodel.efficiency import Software
 from perfmodel.errors import InputError
-from perfmodel.hardware import Cluster, Device
+from perfmodel.hardware import Cluster
+from perfmodel.hardware.tiers import USUAL_NODE
 from perfmodel.layers import BatchNorm
 from perfmodel.model import Model
 from perfmodel.parallel import Parallel
-from perfmodel.validation.clusters import row_cluster
+from perfmodel.validation.clusters import row_cluster, row_device
 from perfmodel.validation.layouts import Degrees, degrees, fitted, whole_number
 from perfmodel.validation.models import row_model
 from perfmodel.validation.recipes import expert_recipe
@@ -74,7 +75,7 @@ def training_job(row: Row, notes: list[str] | None = None) -> Job:
     told = [] if notes is None else notes
     configuration = {key: value for key, value in row.items() if key not in HIDDEN_FROM_PREDICTION}
     given = _completed(configuration, told)
-    model = row_model(given)
+    model = row_model(given, told)
     cluster = row_cluster(given, told)
     layout, work = fitted(_layout(given), _work(given, model), model, told)
     return Job(model, _understood(model, work, layout, told), layout, cluster)
@@ -85,13 +86,16 @@ def _completed(row: dict[str, Any], notes: list[str]) -> dict[str, Any]:
     for key in ("hardware", "model"):
         if not row.get(key):
             raise KeyError(key)
-    if not isinstance(row["model"], Mapping):
-        raise InputError(f"model must be an object with the dimensions, not {type(row['model']).__name__}")
+    model = row["model"]
+    if not isinstance(model, Mapping):
+        raise InputError(f"model must be an object with the dimensions, not {type(model).__name__}")
+    row["model"] = {**model, "name": str(model.get("name") or model.get("family") or "model")}
     row["devices"] = whole_number(row.get("devices"))
     if row["devices"] is None:
         raise KeyError("devices")
     row["devices_per_node"] = whole_number(row.get("devices_per_node"))
-    device = Device.load(str(row["hardware"]))
+    device = row_device(row, notes)
+    row["hardware"] = device.id
     row["precision"] = runs_as(plain_precision(row, notes), device, notes)
     stated = row.get("parallel") or {}
     if not isinstance(stated, Mapping):
@@ -102,24 +106,27 @@ def _completed(row: dict[str, Any], notes: list[str]) -> dict[str, Any]:
     row["parallel"]["sharding"] = sharding
     row["recompute"] = plain_recompute(row.get("recompute"), row.get("recompute_detail"), notes)
     row["attention"] = row.get("attention") and attention_kernel(row["attention"])
-    return row | _batch(row, spread, notes)
+    ranks = whole_number(stated.get("dp"), spread["dp"]) or spread["dp"]
+    cores = ranks // spread["dp"] if ranks % spread["dp"] == 0 else 1
+    return row | _batch(row, spread, cores, notes)
 
 
-def _batch(row: Row, spread: Degrees, notes: list[str]) -> dict[str, int]:
+def _batch(row: Row, spread: Degrees, cores: int, notes: list[str]) -> dict[str, int]:
     """Global and micro batch, one from the other where only one is stated.
 
-    Without gradient accumulation all sequences of a rank are one pass; a pipeline has them one by one.
+    Without gradient accumulation all sequences of a rank are one pass; a pipeline has them one by one. Where data ranks
+    are parts of a device, so many passes are one of the device.
     """
     whole, micro = whole_number(row.get("global_batch")), whole_number(row.get("micro_batch"))
     if whole is None and micro is None:
         raise KeyError("global_batch")
     if whole is None:
-        whole = (micro or 1) * spread["dp"] * spread["pp"]
+        whole = (micro or 1) * spread["dp"] * cores * spread["pp"]
         notes.append(f"the global batch is not stated: taken as one round of micro-batches, {whole}")
     if micro is None:
-        micro = 1 if spread["pp"] > 1 else max(whole // spread["dp"], 1)
+        micro = 1 if spread["pp"] > 1 else max(whole // (spread["dp"] * cores), 1)
         notes.append(f"the micro batch is not stated: taken as {micro}")
-    return {"global_batch": whole, "micro_batch": micro}
+    return {"global_batch": whole, "micro_batch": micro * cores}
 
 
 def memory_metric(row: Row) -> str:
@@ -192,7 +199,8 @@ def _understood(model: Model, work: Training, layout: Parallel, notes: list[str]
             return False
         return True
 
-    if known(work):
+    policy = work.recomputation
+    if not (policy.modules or policy.keep or work.offload.activations) or known(work):
         return work
     modules = tuple(name for name in work.recompute_modules if known(work.replace(recompute_modules=(name,))))
     plain = {"recompute_keep": (), "offload": work.offload.replace(activations=())}
@@ -243,4 +251,4 @@ def _shards(row: Row) -> int:
     """Ranks that split the states: the devices of a slice where there are several, else those of a node."""
     devices = int(row["devices"])
     slices = re.search(r"(\d+) slices", str(row.get("network") or ""))
-    return devices // int(slices[1]) if slices else min(row["devices_per_node"] or devices, devices)
+    return devices // int(slices[1]) if slices else min(row["devices_per_node"] or USUAL_NODE, devices)

@@ -206,11 +206,11 @@ def validate_rows(rows: Iterable[dict[str, Any]], *, efficiency: Efficiency | No
             scores = _score(row, groups, efficiency, notes)
         except InputError as error:
             # one line: a reason is something to count
-            report.skipped.append(Skipped(str(row["id"]), " ".join(str(error).split()), groups))
+            report.skipped.append(Skipped(str(row.get("id")), " ".join(str(error).split()), groups))
             continue
         report.scores.extend(scores)
         if notes:
-            report.assumed[str(row["id"])] = tuple(notes)
+            report.assumed[str(row.get("id"))] = tuple(notes)
     _score_operators(report, operators, efficiency)
     return report
 
@@ -277,7 +277,7 @@ def _score(
         if not (math.isfinite(value) and value > 0):
             raise UnsupportedError(f"the predicted {metric} is {value}, which can't be")
     return [
-        Score(str(row["id"]), metric, pairs[metric][0] or 0.0, value, groups)
+        Score(str(row.get("id")), metric, pairs[metric][0] or 0.0, value, groups)
         for metric, value in predicted.items()
     ]
 
