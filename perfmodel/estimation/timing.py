@@ -7,11 +7,11 @@ from typing import Any
 
 from perfmodel.efficiency import OverlapFit
 from perfmodel.estimation.machine import Machine
-from perfmodel.estimation.network import Message, collective_seconds
+from perfmodel.estimation.network import Hop, Message, collective_seconds, placement
 from perfmodel.estimation.operators import attention_seconds, matmul_seconds, stream_seconds, transfer_seconds
 from perfmodel.estimation.pipeline import pipelined
 from perfmodel.estimation.timed import Timed, beside, repeated, series
-from perfmodel.ops import maximum
+from perfmodel.ops import certain, maximum
 from perfmodel.parallel import Ranks
 from perfmodel.work import (
     Attention,
@@ -53,7 +53,8 @@ class Clock:
     def __init__(self, rates: Machine, groups: dict[str, Ranks]) -> None:
         self.rates, self.groups = rates, groups
         self._known: dict[int, tuple[Work, Timed]] = {}
-        self._messages: dict[tuple[Any, ...], Message] = {}
+        self._messages: dict[tuple[Any, ...], list[tuple[Collective, Message]]] = {}
+        self._placed: dict[str, list[Hop]] = {}
 
     def time(self, work: Work) -> Timed:
         """Fold a tree: leaves become seconds, series add, overlaps keep what sticks out."""
@@ -64,13 +65,16 @@ class Clock:
         return known[1]
 
     def message(self, work: Collective) -> Message:
-        """Time of a message; equal ones are timed once, as long as their payload is a plain number."""
-        number = isinstance(work.payload, float) and isinstance(work.copies, int | float)
-        shape = (work.copies, work.most_domains) if number else id(work)
-        key = (work.kind, work.axis, number, work.payload if number else None, shape)
-        if key not in self._messages:
-            self._messages[key] = collective_seconds(work, self.rates, self.groups[work.axis])
-        return self._messages[key]
+        """Time of a message; equal ones are timed once, and each group is placed once."""
+        sent = self._messages.setdefault((work.kind, work.axis, work.most_domains), [])
+        for one, message in sent:
+            if certain(one.payload == work.payload) and certain(one.copies == work.copies):
+                return message
+        if work.axis not in self._placed:
+            self._placed[work.axis] = placement(self.groups[work.axis], self.rates.tiers)
+        message = collective_seconds(work, self.rates, self.groups[work.axis], self._placed[work.axis])
+        sent.append((work, message))
+        return message
 
 
 def _matmul(clock: Clock, work: Matmul) -> Timed:

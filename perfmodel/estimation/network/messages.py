@@ -33,7 +33,7 @@ class Message(NamedTuple):
     route: Route | None
 
 
-def collective_seconds(work: Collective, m: Machine, group: Ranks) -> Message:
+def collective_seconds(work: Collective, m: Machine, group: Ranks, hops: list[Hop] | None = None) -> Message:
     """Time of a message among the ranks of its axis; none over one rank.
 
     Parameters
@@ -41,6 +41,7 @@ def collective_seconds(work: Collective, m: Machine, group: Ranks) -> Message:
     work : the message
     m : the machine's rates
     group : where the ranks lie
+    hops : the same tier by tier, where it is known; see `placement`
 
     Returns
     -------
@@ -50,7 +51,7 @@ def collective_seconds(work: Collective, m: Machine, group: Ranks) -> Message:
         return Message(0.0, dict.fromkeys(("network_latency", *(tier.name for tier in m.tiers)), 0.0), None)
     if work.kind == "send":
         return _send(work, m, group)
-    hops = placement(group, m.tiers)
+    hops = placement(group, m.tiers) if hops is None else hops
     seconds, resources, chosen = fastest(list(_ways(work, hops)))
     crossed = Choice(tuple(hop.tier.name for hop in hops), outermost(hops, list(range(len(hops)))))
     return Message(seconds, resources, Route(chosen, crossed))

@@ -25,6 +25,7 @@ class Hop(NamedTuple):
     parts : inner domains that the whole group lies in [-]
     whole : domains of this tier that it lies in [-]
     stride : devices from one member to the next [-]
+    crossed : 1 where members of different inner domains meet on this tier, else 0 [-]
     """
 
     tier: TierRate
@@ -34,11 +35,7 @@ class Hop(NamedTuple):
     parts: Any
     whole: Any
     stride: Any
-
-    @property
-    def crossed(self) -> Any:
-        """1 where members of different inner domains meet on this tier, else 0 [-]."""
-        return where(self.inside > self.below, 1.0, 0.0)
+    crossed: Any
 
 
 def placement(group: Ranks, tiers: tuple[TierRate, ...]) -> list[Hop]:
@@ -68,7 +65,8 @@ def placement(group: Ranks, tiers: tuple[TierRate, ...]) -> list[Hop]:
             inside = minimum(ranks, group.within(tier.size))
             whole = ceil(ranks / inside)
         fewest = ranks - (parts - 1.0) * below
-        hops.append(Hop(tier, inside, below, fewest, parts, whole, group.stride))
+        crossed = where(inside > below, 1.0, 0.0)
+        hops.append(Hop(tier, inside, below, fewest, parts, whole, group.stride, crossed))
         below, parts = inside, whole
     return hops
 

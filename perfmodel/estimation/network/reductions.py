@@ -134,7 +134,7 @@ def hierarchical(kind: str, payload: Any, hops: list[Hop]) -> Way:
     ]
     idle = Load(0.0, 0.0, inner.tier.bandwidth)
     first = way("", hops[:1], [within])
-    second = way("", [inner._replace(below=inner.inside), *outer], [idle, *across])
+    second = way("", [inner._replace(below=inner.inside, crossed=0.0), *outer], [idle, *across])
     resources = {name: first.resources.get(name, 0.0) + value for name, value in second.resources.items()}
     return Way("hierarchical", first.seconds + second.seconds, resources, several(inner))
 
