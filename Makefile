@@ -3,7 +3,7 @@
 
 VENV   ?= .venv
 DEMO   ?= perfmodel estimate llama-3.1-70b --cluster dgx-h100 --devices 512 --tp 8 --pp 4 --vpp 5 --sequence-parallel \
-          --tp-overlap userbuffers --micro-batch 1 --global-batch 512 --sequence-length 8192 --software nemo
+          --micro-batch 1 --global-batch 512 --sequence-length 8192 --software nemo --as-run
 GOLDEN ?= tests/golden/measurements/training.jsonl
 PYTEST_ARGS ?=
 ORACLE ?= $(BIN)/python

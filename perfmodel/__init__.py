@@ -24,7 +24,7 @@ from perfmodel.estimation import TrainingEstimate, estimate
 from perfmodel.hardware import Cluster, Device, Link, Node, Tier, devices, systems
 from perfmodel.model import Block, Model, models
 from perfmodel.native import cnn, dlrm, lstm_classifier, mlp, resnet50
-from perfmodel.parallel import Parallel
+from perfmodel.parallel import Parallel, as_run
 from perfmodel.report import compare
 from perfmodel.validation import validate
 from perfmodel.workload import Training
@@ -36,10 +36,9 @@ __version__ = "0.1.0"
 
 __all__ = [
     "Block", "Cluster", "Decoder", "Device", "Efficiency", "Encoder", "Link", "Model", "Node", "Parallel",
-    "Software", "Tier", "Training", "TrainingEstimate", "calibrate", "clusters", "cnn", "compare", "decoder", "devices",
-    "dlrm",
-    "efficiencies", "encoder", "errors", "estimate", "formulas", "lstm_classifier", "mlp", "models", "plot",
-    "resnet50", "software", "validate",
+    "Software", "Tier", "Training", "TrainingEstimate", "as_run", "calibrate", "clusters", "cnn", "compare",
+    "decoder", "devices", "dlrm", "efficiencies", "encoder", "errors", "estimate", "formulas",
+    "lstm_classifier", "mlp", "models", "plot", "resnet50", "software", "validate",
 ]  # fmt: skip
 
 clusters = systems

@@ -21,6 +21,7 @@ from perfmodel.validation.scores import groups_of, read_rows
 
 sys.path.insert(0, str(Path(__file__).resolve().parent))
 import operators
+import software
 from ablation import table
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -31,10 +32,10 @@ LEFT_OUT = {
     "group": "its group: source, model, hardware, software",
     "generation": "its hardware generation, whole",
     "source": "its source, whole",
-    "software": "its software, whole: the default constants",
+    "software": "its software, whole: default constants and recipe",
 }
 """Columns of the held-out predictions, in words."""
-PAGES = (ROOT / "README.md", ROOT / "docs" / "accuracy.md")
+PAGES = (ROOT / "README.md", ROOT / "docs" / "accuracy.md", ROOT / "docs" / "software.md")
 
 
 def snippet(page: str) -> str:
@@ -176,6 +177,7 @@ def blocks() -> dict[str, str]:
         "megatron": megatron(eight),
         "ablation": ablation,
         "operators": operators.table(),
+        "software": software.table(),
         **accuracy(),
         **memory(training),
     }

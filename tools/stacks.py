@@ -16,9 +16,9 @@ import numpy as np
 import yaml
 
 from perfmodel import Software
-from perfmodel.calibration.crossed import LEFT_OUT, coverage, held_out_report, spreads
+from perfmodel.calibration.crossed import LEFT_OUT, coverage, held_out_report, left_out, spreads
 from perfmodel.calibration.runs import Run, counted
-from perfmodel.calibration.software import Stacks, fit_stacks, held_out, updated
+from perfmodel.calibration.software import Stacks, fit_stacks, updated
 from perfmodel.efficiency import software
 from perfmodel.validation.scores import Report, read_rows
 
@@ -53,9 +53,7 @@ def compared(runs: list[Run]) -> dict[str, dict[str, float]]:
     for name, options in VARIANTS.items():
         given = {"weights": np.ones(len(runs))} if "weights" in options else options
         stacks = fit_stacks(runs, **given)
-        found[name] = {
-            left_out: float(f"{report_error(held_out_report(stacks, left_out)):.4g}") for left_out in LEFT_OUT
-        }
+        found[name] = {by: float(f"{report_error(held_out_report(stacks, by)):.4g}") for by in LEFT_OUT}
     return found
 
 
@@ -85,7 +83,7 @@ def main() -> int:
     """Fit, hold out, write."""
     runs = counted(read_rows(RUNS))
     stacks: Stacks = fit_stacks(runs)
-    predicted = {name: held_out(stacks, group) for name, group in LEFT_OUT.items()}
+    predicted = {name: left_out(stacks, name) for name in LEFT_OUT}
     sets = {}
     for name, spread in spreads(runs, predicted, software()).items():
         sets[name] = updated(stacks, Software.load(name), spread)

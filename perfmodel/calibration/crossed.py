@@ -8,13 +8,13 @@ from typing import Any, Literal, get_args
 import numpy as np
 import numpy.typing as npt
 
-from perfmodel.calibration.runs import Run, counted
+from perfmodel.calibration.runs import Run, as_strangers, counted
 from perfmodel.calibration.software import Stacks, fit_stacks, held_out, quantiles
 from perfmodel.efficiency import Residuals
 from perfmodel.errors import unknown
 from perfmodel.validation.scores import Report, Score, groups_of
 
-__all__ = ["LEFT_OUT", "LeftOut", "coverage", "cross_validate_runs", "held_out_report", "spreads"]
+__all__ = ["LEFT_OUT", "LeftOut", "coverage", "cross_validate_runs", "held_out_report", "left_out", "spreads"]
 
 Array = npt.NDArray[np.float64]
 
@@ -63,11 +63,26 @@ def held_out_report(stacks: Stacks, by: str = "group") -> Report:
     stacks : the fit of all runs
     by : what is left out together
     """
-    predicted = held_out(stacks, LEFT_OUT[by])
+    predicted = left_out(stacks, by)
     pairs = zip(stacks.runs, np.asarray(predicted).tolist(), strict=True)
     return Report(
         [Score(str(run.row["id"]), "step_time", run.seconds, time, groups_of(run.row)) for run, time in pairs]
     )
+
+
+def left_out(stacks: Stacks, by: str) -> Array:
+    """Predictions with what `by` names left out; a stack that is left out whole is run by the default recipe.
+
+    Parameters
+    ----------
+    stacks : the fit of all runs
+    by : what is left out together
+
+    Returns
+    -------
+    one time a run [s]
+    """
+    return held_out(stacks, LEFT_OUT[by], as_strangers(stacks.runs))
 
 
 def spreads(runs: list[Run], predicted: dict[str, Array], names: Iterable[str]) -> dict[str, Residuals]:

@@ -19,7 +19,7 @@ from perfmodel.hardware import Cluster
 from perfmodel.validation.rows import row_software, training_job
 from perfmodel.validation.scores import groups_of
 
-__all__ = ["Run", "counted", "even_weights"]
+__all__ = ["Run", "as_strangers", "counted", "even_weights"]
 
 
 class Run(NamedTuple):
@@ -86,12 +86,31 @@ def counted(rows: Iterable[dict[str, Any]]) -> list[Run]:
         try:
             job = training_job(row)
             costs = training_costs(job.model, job.work, job.layout)
-        except (InputError, KeyError):
+        except (InputError, KeyError):  # `validate` says why
             continue
         fits, stack = Efficiency.of(job.cluster.device.architecture), row_software(row)
         kernel = stack.recipe.attention_kernel
         runs.append(Run(row, costs, job.cluster, fits, stack.id, float(seconds), kernel))
     return runs
+
+
+def as_strangers(runs: list[Run]) -> list[Run]:
+    """The same runs as if nobody knew their stack: by the default recipe.
+
+    Parameters
+    ----------
+    runs : measured steps
+
+    Returns
+    -------
+    one a run, in order
+    """
+    found = counted({**run.row, "software": "unheard of"} for run in runs)
+    if len(found) != len(runs):
+        raise InputError(
+            f"{len(runs) - len(found)} of {len(runs)} runs can't be counted by the default recipe"
+        )
+    return found
 
 
 def even_weights(runs: list[Run]) -> npt.NDArray[np.float64]:

@@ -96,13 +96,14 @@ def fit_stacks(
     return Stacks(runs, fit_jointly(_response(runs), _seconds(runs), levels, pull, iterations=iterations))
 
 
-def held_out(stacks: Stacks, group: Callable[[Run], Any]) -> Array:
+def held_out(stacks: Stacks, group: Callable[[Run], Any], strangers: list[Run] | None = None) -> Array:
     """Predictions of each run by a fit that saw no run of its group.
 
     Parameters
     ----------
     stacks : the fit of all runs
     group : what is left out together
+    strangers : the runs by the default recipe, for those whose whole stack is left out; None takes their own recipe
 
     Returns
     -------
@@ -112,8 +113,11 @@ def held_out(stacks: Stacks, group: Callable[[Run], Any]) -> Array:
     found = np.empty(len(runs))
     for inside in _groups(runs, group):
         shares = refit(joint, ~inside)
+        known = {run.software for run, out in zip(runs, inside, strict=True) if not out}
         for row in np.flatnonzero(inside):
-            found[row] = runs[row].predicted(to_fit(joint.levels.of(shares, stack_of(runs[row]))))
+            run = runs[row]
+            asked = run if strangers is None or run.software in known else strangers[row]
+            found[row] = asked.predicted(to_fit(joint.levels.of(shares, stack_of(run))))
     return found
 
 
@@ -146,7 +150,9 @@ def updated(stacks: Stacks, stack: Software, spread: Residuals) -> Software:
     own = [run for run in stacks.runs if name is None or run.software == name]
     on = {run.architecture: _rounded(stacks.constants(name, run.architecture)) for run in own}
     low, bias, high = (math.expm1(spread.quantile(level)) for level in (0.25, 0.5, 0.75))
-    rows = "runs of other stacks" if name is None else "runs, none of a run's own group seen"
+    rows = "runs, each of a stack left out whole" if name is None else "runs, none of a run's own group seen"
+    if name is not None and spread.rows != len(own):  # too few of its own
+        rows = f"runs of all stacks, {len(own)} of them its own, none of a run's own group seen"
     return stack.replace(
         constants=_rounded(stacks.constants(name)),
         on=dict(sorted(on.items())),

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Annotated
+from typing import Annotated, TypeVar
 
 import typer
 
@@ -10,9 +10,12 @@ import perfmodel as pm
 from perfmodel.cli.app import DOES_NOT_FIT, FITS, Json, app, listed, print_json
 from perfmodel.errors import InputError
 from perfmodel.schedules import schedules
+from perfmodel.specs import Spec
 from perfmodel.workload import OPTIMIZERS, POLICIES, Offload
 
 __all__ = ["estimate"]
+
+S = TypeVar("S", bound=Spec)
 
 USUAL_LENGTH = 4096
 """Tokens of one sequence where neither the command nor the model says [-]."""
@@ -83,6 +86,9 @@ def estimate(  # noqa: PLR0917  # one parameter an option
     software: Annotated[
         str | None, typer.Option(help="The training stack, such as nemo or torchtitan; else what is typical.")
     ] = None,
+    as_run: Annotated[
+        bool, typer.Option("--as-run", help="Set what the software's recipes set, where no option differs.")
+    ] = False,
     efficiency: Annotated[str | None, typer.Option(help="Name or path of an efficiency set.")] = None,
     explain: Annotated[
         bool, typer.Option("--explain", help="Add each formula, its inputs, its source.")
@@ -128,6 +134,10 @@ def estimate(  # noqa: PLR0917  # one parameter an option
         sequence_parallel=sequence_parallel,
         overlap=hidden,
     )
+    if as_run:
+        if software is None:
+            raise InputError("--as-run follows the recipes of a stack; name it: --software nemo")
+        work, layout = pm.as_run(_stated(work), _stated(layout), software)
     chosen = pm.Efficiency.load(efficiency) if efficiency else None
     machine = _machine(cluster, device, devices)
     if storage is not None:
@@ -140,6 +150,12 @@ def estimate(  # noqa: PLR0917  # one parameter an option
         if explain:
             print("\n" + est.explain())
     return FITS if est.fits else DOES_NOT_FIT
+
+
+def _stated(spec: S) -> S:
+    """The same with only those fields set that differ from their defaults."""
+    fields = type(spec).model_fields
+    return type(spec)(**{name: value for name, value in spec if value != fields[name].default})
 
 
 def _machine(cluster: str | None, device: str | None, devices: int) -> pm.Cluster:
