@@ -16,7 +16,7 @@ import numpy as np
 import yaml
 
 from perfmodel import Software
-from perfmodel.calibration.crossed import LEFT_OUT, coverage, held_out_report, left_out, spreads
+from perfmodel.calibration.crossed import LEFT_OUT, coverage, held_out_report, left_out, log_errors, spreads
 from perfmodel.calibration.runs import Run, counted
 from perfmodel.calibration.software import Stacks, fit_stacks, updated
 from perfmodel.efficiency import software
@@ -86,7 +86,9 @@ def main() -> int:
     predicted = {name: left_out(stacks, name) for name in LEFT_OUT}
     sets = {}
     for name, spread in spreads(runs, predicted, software()).items():
-        sets[name] = updated(stacks, Software.load(name), spread)
+        own = np.array([name in ("default", run.software) for run in runs])
+        errors = log_errors(runs, predicted["software" if name == "default" else "group"])[own]
+        sets[name] = updated(stacks, Software.load(name), spread, errors)
         (SETS / f"{name}.yaml").write_text(written(sets[name]), encoding="utf-8")
     predicted["fitted"] = np.array([run.predicted(sets[run.software].fit(run.architecture)) for run in runs])
     rows = {

@@ -8,13 +8,22 @@ from typing import Any, Literal, get_args
 import numpy as np
 import numpy.typing as npt
 
-from perfmodel.calibration.runs import Run, as_strangers, counted
+from perfmodel.calibration.runs import Run, as_strangers, counted, even_weights
 from perfmodel.calibration.software import Stacks, fit_stacks, held_out, quantiles
 from perfmodel.efficiency import Residuals
 from perfmodel.errors import unknown
 from perfmodel.validation.scores import Report, Score, groups_of
 
-__all__ = ["LEFT_OUT", "LeftOut", "coverage", "cross_validate_runs", "held_out_report", "left_out", "spreads"]
+__all__ = [
+    "LEFT_OUT",
+    "LeftOut",
+    "coverage",
+    "cross_validate_runs",
+    "held_out_report",
+    "left_out",
+    "log_errors",
+    "spreads",
+]
 
 Array = npt.NDArray[np.float64]
 
@@ -85,8 +94,22 @@ def left_out(stacks: Stacks, by: str) -> Array:
     return held_out(stacks, LEFT_OUT[by], as_strangers(stacks.runs))
 
 
+def log_errors(runs: list[Run], predicted: Array) -> Array:
+    """ln(predicted / measured) of every run [-].
+
+    Parameters
+    ----------
+    runs : measured steps
+    predicted : their times [s]
+    """
+    return np.asarray(np.log(predicted / np.array([run.seconds for run in runs])))
+
+
 def spreads(runs: list[Run], predicted: dict[str, Array], names: Iterable[str]) -> dict[str, Residuals]:
     """Errors that the band of each stack is made of.
+
+    A stack's next job is none of those that were measured: half of its band is made of the errors of its own runs, half
+    of those of all runs. A series of like runs counts as the root of their number.
 
     Parameters
     ----------
@@ -96,18 +119,16 @@ def spreads(runs: list[Run], predicted: dict[str, Array], names: Iterable[str]) 
 
     Returns
     -------
-    of a stack the errors of its own runs, or of all runs where it has few; of the default set, those of stacks that
-    were left out whole
+    of each stack; of the default set, the errors of stacks that were left out whole
     """
-    seconds = np.array([run.seconds for run in runs])
-    kin, unknown_stack = (np.log(predicted[name] / seconds) for name in ("group", "software"))
+    kin, pull = log_errors(runs, predicted["group"]), even_weights(runs)
     own = np.array([run.software for run in runs])
-    found = {name: _of_stack(name, kin, own) for name in names}
-    return {**found, "default": quantiles(unknown_stack)}
+    found = {name: _of_stack(name, kin, own, pull) for name in names}
+    return {**found, "default": quantiles(log_errors(runs, predicted["software"]), pull)}
 
 
 def coverage(runs: list[Run], predicted: Array, level: float = 0.8) -> float:
-    """Share of runs whose measured time lies in the band of runs of other groups.
+    """Share of runs whose measured time lies in the band that runs of other groups make.
 
     Parameters
     ----------
@@ -119,20 +140,22 @@ def coverage(runs: list[Run], predicted: Array, level: float = 0.8) -> float:
     -------
     share inside, the level where bands are honest [-]
     """
-    log_error = np.log(predicted / np.array([run.seconds for run in runs]))
+    kin, pull = log_errors(runs, predicted), even_weights(runs)
     own = np.array([run.software for run in runs])
     groups = ["\n".join(run.group) for run in runs]
     inside = 0
     for name in dict.fromkeys(groups):
         here = np.array([one == name for one in groups])
         for stack in dict.fromkeys(own[here].tolist()):
-            band = _of_stack(stack, log_error[~here], own[~here])
+            band = _of_stack(stack, kin[~here], own[~here], pull[~here])
             low, high = band.quantile(0.5 - level / 2), band.quantile(0.5 + level / 2)
-            mine = log_error[here & (own == stack)]
+            mine = kin[here & (own == stack)]
             inside += int(((mine >= low) & (mine <= high)).sum())
     return inside / len(runs)
 
 
-def _of_stack(name: str, log_error: Array, own: Any) -> Residuals:
-    mine = log_error[own == name]
-    return quantiles(mine if len(mine) >= FEW else log_error)
+def _of_stack(name: str, kin: Array, own: Any, pull: Array) -> Residuals:
+    mine = own == name
+    if mine.sum() < FEW:
+        return quantiles(kin, pull, rows=int(mine.sum()))
+    return quantiles(kin, pull * (mine / pull[mine].sum() + 1 / pull.sum()), rows=int(mine.sum()))

@@ -121,26 +121,35 @@ def held_out(stacks: Stacks, group: Callable[[Run], Any], strangers: list[Run] |
     return found
 
 
-def quantiles(log_errors: Array) -> Residuals:
+def quantiles(log_errors: Array, weights: Array | None = None, *, rows: int | None = None) -> Residuals:
     """Quantiles of log errors, as a stack's set keeps them.
 
     Parameters
     ----------
     log_errors : ln(predicted / measured) of held-out predictions [-]
+    weights : of the runs; None is 1 for all [-]
+    rows : runs that count as the stack's own; None is all [-]
     """
-    levels = Residuals.model_fields["levels"].default
-    values = np.quantile(log_errors, levels)
-    return Residuals(rows=len(log_errors), log_error=tuple(round(float(value), 4) for value in values))
+    levels = np.array(Residuals.model_fields["levels"].default)
+    order = np.argsort(log_errors)
+    pull = (np.ones(len(order)) if weights is None else weights)[order]
+    reached = (np.cumsum(pull) - pull / 2) / pull.sum()
+    values = np.interp(levels, reached, log_errors[order])
+    return Residuals(
+        rows=len(log_errors) if rows is None else rows,
+        log_error=tuple(round(float(value), 4) for value in values),
+    )
 
 
-def updated(stacks: Stacks, stack: Software, spread: Residuals) -> Software:
+def updated(stacks: Stacks, stack: Software, band: Residuals, log_errors: Array) -> Software:
     """A stack's set with the constants that were fitted.
 
     Parameters
     ----------
     stacks : the fit
     stack : its set as it was
-    spread : errors of runs that the fit did not see
+    band : quantiles that its band is made of
+    log_errors : ln(predicted / measured) of its own runs, held out; of the default set, of all runs [-]
 
     Returns
     -------
@@ -149,15 +158,13 @@ def updated(stacks: Stacks, stack: Software, spread: Residuals) -> Software:
     name = None if stack.id == "default" else stack.id
     own = [run for run in stacks.runs if name is None or run.software == name]
     on = {run.architecture: _rounded(stacks.constants(name, run.architecture)) for run in own}
-    low, bias, high = (math.expm1(spread.quantile(level)) for level in (0.25, 0.5, 0.75))
-    rows = "runs, each of a stack left out whole" if name is None else "runs, none of a run's own group seen"
-    if name is not None and spread.rows != len(own):  # too few of its own
-        rows = f"runs of all stacks, {len(own)} of them its own, none of a run's own group seen"
+    size, bias = np.median(np.abs(np.expm1(log_errors))), np.median(np.expm1(log_errors))
+    unseen = "each of a stack left out whole" if name is None else "none of a run's own group seen"
     return stack.replace(
         constants=_rounded(stacks.constants(name)),
         on=dict(sorted(on.items())),
-        residuals=spread,
-        residual=f"half of {spread.rows} {rows} within {low:+.1%} to {high:+.1%}, median {bias:+.1%}",
+        residuals=band,
+        residual=f"median error {size:.1%}, bias {bias:+.1%} on {len(own)} runs, {unseen}",
     )
 
 
