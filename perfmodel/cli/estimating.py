@@ -48,7 +48,8 @@ def estimate(  # noqa: PLR0917  # one parameter an option
     ] = "",
     recompute_every: Annotated[int, typer.Option(help="Recompute one layer of so many.")] = 1,
     kernels: Annotated[
-        str, typer.Option(help="Whose kernels keep activations: fused, eager or transformers.")
+        str,
+        typer.Option(help="Whose kernels do pointwise work: fused, inductor, xla, eager or transformers."),
     ] = "fused",
     offload: Annotated[
         str, typer.Option(help="What lies outside: weights, gradients, optimizer, or activations by name.")

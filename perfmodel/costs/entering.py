@@ -56,6 +56,7 @@ def training_pass(model: Model, work: Training, layout: Parallel) -> Pass:
         overlap_context="cp" in layout.overlap,
         context=layout.context,
         kernels=work.kernels,
+        current_scaling=work.scaling == "current",
     )
     entrance = Entrance(work.source_length, work.image_size, work.samples)
     return entrance.opened(model, p, length=None)

@@ -10,6 +10,7 @@ from perfmodel.costs.entering import tokens_of_step, training_pass, whole_step
 from perfmodel.costs.experts import beside_another
 from perfmodel.costs.memory import stage_memories
 from perfmodel.costs.offload import with_copies
+from perfmodel.costs.packing import packed, quantised_once
 from perfmodel.costs.parameters import Held, summed
 from perfmodel.costs.parts import Part, parts, training_flops
 from perfmodel.costs.recompute import Again, check_names, recomputed, recomputed_share
@@ -116,8 +117,19 @@ class _Step:
         if "ep" in self.layout.overlap and any(layer.routes for layer in block.plain):
             forward, backward = beside_another(forward, backward, self.passes)
         times = block.repeat
+        forward, backward = self._packed(forward, backward, block.parameters, products=True)
         copied = self._copied(forward, backward, block.parameters, activations=moved)
         return self._sharded(*copied, block.parameters, times=times, edges=times * self.edges)
+
+    def _packed(
+        self, forward: Serial, backward: Serial, size: Held, *, products: bool
+    ) -> tuple[Serial, Serial]:
+        """Forward and backward of a layer, with what becomes of sharded weights and gradients on their way."""
+        job, layout = self.work, self.layout
+        return (
+            packed(forward, size, job, layout, products=products, backward=False),
+            packed(backward, size, job, layout, products=products, backward=True),
+        )
 
     def _copied(
         self, forward: Serial, backward: Serial, size: Held, activations: Any = 0
@@ -142,7 +154,8 @@ class _Step:
 
     def _end(self, name: str, part: Part, *, edges: int) -> Work:
         forward, backward = Serial(name, part.forward()), Serial(name + " backward", part.backward())
-        copied = self._copied(forward, backward, part.parameters)
+        packs = self._packed(forward, backward, part.parameters, products=False)
+        copied = self._copied(*packs, part.parameters)
         return Serial(name, self._sharded(*copied, part.parameters, times=1, edges=edges))
 
     def pipeline(self) -> Work:
@@ -186,7 +199,9 @@ class _Step:
 
     def after(self) -> tuple[Work, ...]:
         """What follows once a step: gradients joined, weights updated."""
+        own = sum(self.parts.body_parameters().values()) * self.stages.middle.share
         return (
+            *quantised_once(own, self.work, self.layout),
             *self._joined(),
             *self._tied(),
             *update(self.model, self.work, self.layout, self.pass_, self._held, tensors=self._tensors),

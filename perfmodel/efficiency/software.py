@@ -105,7 +105,11 @@ class Recipe(Spec):
     weight_dtype: Literal["fp32", None] = None
     """Format of the weights; null is the precision's own."""
     kernels: Kernels = "fused"
-    """Whose kernels keep activations, and fuse or do not fuse pointwise work; see `Training`."""
+    """Whose kernels do pointwise work; see `Training`."""
+    packing: Literal["none", "flat", "rows"] = "none"
+    """Copies of sharded weights and gradients; see `Parallel`."""
+    scaling: Literal["delayed", "current"] = "delayed"
+    """Scales of 8-bit tensors; see `Training`."""
     bucket: int | None = None
     """Parameters whose gradients are reduced together; see `Parallel` [-]."""
     hides: tuple[Literal["tp", "cp", "ep", "dp", "pp"], ...] = ("dp", "pp", "cp")

@@ -15,10 +15,12 @@ from perfmodel.layers.base import (
     stream,
 )
 from perfmodel.layers.context import gathered_core, shared_core
-from perfmodel.layers.kept import norm_bytes
+from perfmodel.layers.kept import composed, norm_bytes
+from perfmodel.layers.pointwise import bias_gradient, norm, operators, repeats_keys, rotation
 from perfmodel.layers.results import Result
+from perfmodel.layers.scores import stored_core
 from perfmodel.ops import floor, maximum, minimum
-from perfmodel.work import Attention, Matmul, Serial, Work
+from perfmodel.work import Attention, Serial, Work
 
 __all__ = ["QueryKeyNorm", "SelfAttention", "visible_pairs"]
 
@@ -175,16 +177,28 @@ class SelfAttention(Layer):
         """Projection, rotation, attention core, projection, with the messages around them."""
         qkv = linear_forward("qkv", p, **self._qkv_shape(p))
         output = linear_forward("output", p, **self._output_shape(p))
-        between: list[Work] = []
-        if self.qk_norm != "none":
-            between.append(
-                stream("query-key norm", p, elements=self._rotated(p), passes=2, kind="norm", launches=2)
-            )
-        if self.rotary:
-            between.append(stream("rotary", p, elements=self._rotated(p), passes=2, kind="rotary"))
+        between = self._between(p, backward=False)
         entry, leave = region_entry(p, self.hidden, qkv), region_exit(p, self.hidden, output)
         gate = self._gate("output gate", p, passes=3)
         return Serial("attention", (*entry, qkv, *between, self.core(p), *gate, output, *leave))
+
+    def _between(self, p: Pass, *, backward: bool) -> tuple[Work, ...]:
+        """What pointwise work lies between projection and core, in the order of forward."""
+        end = " backward" if backward else ""
+        found: list[Work] = []
+        if self.qkv_bias and backward:
+            found += bias_gradient("qkv", p, self._qkv_shape(p)["outputs"])
+        both: dict[str, Any] = {"elements": self._rotated(p), "backward": backward}
+        if self.qk_norm != "none":
+            norms = norm(p.kernels, "rms", p.element_bytes)
+            found.append(operators(f"query-key norm{end}", p, norms, kind="norm", copies=2, **both))
+        if self.rotary:
+            turn = rotation(p.kernels, p.element_bytes)
+            found.append(operators(f"rotary{end}", p, turn, kind="rotary", **both))
+        if self.heads != self.kv_heads and repeats_keys(p.kernels, fused=p.fused_attention):
+            moved = 2 * p.tokens * (self.query_width / p.tp + self._kv_share(p.tp) * self.head_dim)
+            found.append(stream(f"repeat keys{end}", p, elements=moved, passes=1, kind="copy", launches=2))
+        return tuple(found)
 
     def _gate(self, name: str, p: Pass, *, passes: int) -> tuple[Work, ...]:
         """The kernel that scales the result, where there is a gate."""
@@ -199,18 +213,13 @@ class SelfAttention(Layer):
         """The mirror of forward; each linear layer has two products."""
         qkv = linear_backward("qkv", p, **self._qkv_shape(p))
         output = linear_backward("output", p, **self._output_shape(p))
-        between: list[Work] = []
-        if self.rotary:
-            between.append(stream("rotary backward", p, elements=self._rotated(p), passes=2, kind="rotary"))
-        if self.qk_norm != "none":
-            between.append(
-                stream("query-key norm backward", p, elements=self._rotated(p), passes=3, kind="norm")
-            )
+        between = reversed(self._between(p, backward=True))
         entry = region_entry(p, self.hidden, *qkv, backward=True)
         leave = region_exit(p, self.hidden, *output, backward=True)
         gate = self._gate("output gate backward", p, passes=5)
         core = self._core(p, backward=True)
-        return Serial("attention backward", (*leave, *output, *gate, core, *between, *qkv, *entry))
+        shift = bias_gradient("output", p, self.hidden) if self.output_bias else ()
+        return Serial("attention backward", (*leave, *shift, *output, *gate, core, *between, *qkv, *entry))
 
     def core(self, p: Pass) -> Work:
         """Scores, softmax and weighted values of this device's heads."""
@@ -223,7 +232,11 @@ class SelfAttention(Layer):
         heads, kv_heads = self.heads / p.tp, self._kv_share(p.tp)
         width, seen = self.query_width / p.tp, 2 * kv_heads * self.head_dim
         if not p.fused_attention:
-            return gathered_core(p, self._unfused_core(p, heads, backward=backward), seen, backward=backward)
+            core = stored_core(
+                p, batch=p.sequences * heads, keys=p.keys, key_dim=self.head_dim, value_dim=self.head_dim,
+                wide=self._softmax_bytes(p) / p.element_bytes, backward=backward,
+            )  # fmt: skip
+            return gathered_core(p, core, seen, backward=backward)
         kernel = Attention(
             "attention core",
             sequences=p.sequences,
@@ -239,50 +252,6 @@ class SelfAttention(Layer):
         )
         return shared_core(p, kernel, queries=width, keys=seen, results=width)
 
-    def _unfused_core(self, p: Pass, heads: Any, *, backward: bool) -> Work:
-        # batched products over full score matrices: eager kernels compute what the mask later drops
-        rows, keys = p.queries / p.cp, p.keys
-        batch = p.sequences * heads
-        scores = batch * rows * keys
-        mask = 1 / p.element_bytes if p.dropout else 0
-
-        def product(name: str, m: Any, n: Any, k: Any) -> Matmul:
-            return Matmul(name, m, n, k, batch, p.core_dtype, p.element_bytes, p.element_bytes)
-
-        if not backward:
-            return Serial(
-                "core",
-                (
-                    product("scores", rows, keys, self.head_dim),
-                    stream("softmax", p, elements=scores, passes=2, kind="softmax"),
-                    *(
-                        [stream("attention dropout", p, elements=scores, passes=2 + mask, kind="softmax")]
-                        if p.dropout
-                        else []
-                    ),
-                    product("weighted values", rows, self.head_dim, keys),
-                ),
-            )
-        return Serial(
-            "core backward",
-            (
-                product("values dgrad", keys, self.head_dim, rows),
-                product("weights dgrad", rows, keys, self.head_dim),
-                *(
-                    [
-                        stream(
-                            "attention dropout backward", p, elements=scores, passes=2 + mask, kind="softmax"
-                        )
-                    ]
-                    if p.dropout
-                    else []
-                ),
-                stream("softmax backward", p, elements=scores, passes=3, kind="softmax"),
-                product("queries dgrad", rows, self.head_dim, keys),
-                product("keys dgrad", keys, self.head_dim, rows),
-            ),
-        )
-
     def saved(self, p: Pass) -> Any:
         """Input, q, k, v and the core's result; eager attention also keeps the scores."""
         heads = p.tokens * self.query_width / p.tp
@@ -293,7 +262,7 @@ class SelfAttention(Layer):
 
     def _keys_kept(self, p: Pass) -> Any:
         """Elements of the keys, or of the values, that are kept: framework code repeats grouped ones to all heads."""
-        shared = p.kernels == "fused" or (p.kernels == "transformers" and p.fused_attention)
+        shared = not composed(p.kernels) or (p.kernels == "transformers" and p.fused_attention)
         return p.tokens * (self._kv_share(p.tp) * self.head_dim if shared else self.query_width / p.tp)
 
     def results(self, p: Pass) -> dict[str, Result]:
@@ -353,10 +322,14 @@ class SelfAttention(Layer):
             return p.tokens * self.heads / p.tp * 4
         pairs = p.queries / p.cp * p.keys
         each = (2 * p.element_bytes + 1) if p.dropout else p.element_bytes
-        if p.kernels == "transformers" and self.rotary and p.element_bytes < 4:
-            each = each + 4  # softmax in 32 bits, then cast; GPT-2 and its kin stay in 16 bits
+        if self._softmax_bytes(p) != p.element_bytes:
+            each = each + 4  # softmax in 32 bits, then cast
         mask = pairs if p.kernels == "eager" and self.causal else 0
         return p.sequences * self.heads / p.tp * pairs * each + mask
+
+    def _softmax_bytes(self, p: Pass) -> Any:
+        """Of an element of the softmax: transformers' Llama takes it in 32 bits; GPT-2 and its kin stay in 16 [B]."""
+        return 4 if p.kernels == "transformers" and self.rotary and p.element_bytes < 4 else p.element_bytes
 
     def spared(self, p: Pass, *, first: bool) -> Work:
         """The gradient of an input that is data."""

@@ -197,9 +197,10 @@ def _quantise_bytes(p: Pass, elements: Any) -> Any:
     """Bytes of the kernel that brings activations into the products' format, as is and transposed [B].
 
     It reads 16 bits and writes two copies: the forward product needs one, the weight's gradient the other (NVIDIA
-    Transformer Engine, cast-transpose). Quantised weights are kept over the step and not counted.
+    Transformer Engine, cast-transpose). Scales of its own take another reading for the largest value.
     """
-    return elements * (p.element_bytes + 2 * p.operand_bytes) if p.dtype != p.core_dtype else 0
+    reads = 2 if p.current_scaling else 1
+    return elements * (reads * p.element_bytes + 2 * p.operand_bytes) if p.dtype != p.core_dtype else 0
 
 
 def linear_backward(name: str, p: Pass, *, tokens: Any, inputs: Any, outputs: Any) -> tuple[Matmul, Matmul]:

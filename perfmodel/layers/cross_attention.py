@@ -12,9 +12,9 @@ from perfmodel.layers.base import (
     linear_forward,
     region_entry,
     region_exit,
-    stream,
 )
-from perfmodel.work import Attention, Matmul, Serial, Work
+from perfmodel.layers.scores import stored_core
+from perfmodel.work import Attention, Serial, Work
 
 __all__ = ["AttentionPooling", "CrossAttention", "SourceAttention"]
 
@@ -103,29 +103,14 @@ class CrossAttention(Layer):
                 head_dim=self.head_dim, queries=queries, keys=keys, pairs=queries * keys, backward=backward,
                 dtype=p.core_dtype, element_bytes=p.element_bytes,
             )  # fmt: skip
-        batch = p.sequences * heads
-        shapes = {
-            "scores": (queries, keys, self.head_dim),
-            "weighted values": (queries, self.head_dim, keys),
-        }
-        if backward:
-            shapes = {
-                "values dgrad": (keys, self.head_dim, queries),
-                "weights dgrad": (queries, keys, self.head_dim),
-                "queries dgrad": (queries, self.head_dim, keys),
-                "keys dgrad": (keys, self.head_dim, queries),
-            }
-        products = (
-            Matmul(name, *shape, batch, p.core_dtype, p.element_bytes, p.element_bytes)
-            for name, shape in shapes.items()
+        return stored_core(
+            p,
+            batch=p.sequences * heads,
+            keys=keys,
+            key_dim=self.head_dim,
+            value_dim=self.head_dim,
+            backward=backward,
         )
-        passes = 3 if backward else 2
-        softmax = stream("softmax", p, elements=batch * queries * keys, passes=passes, kind="softmax")
-        dropped = 2 + 1 / p.element_bytes
-        dropout = stream(
-            "attention dropout", p, elements=batch * queries * keys, passes=dropped, kind="softmax"
-        )
-        return Serial("core", (*products, softmax, *((dropout,) if p.dropout else ())))
 
     def saved(self, p: Pass) -> Any:
         """Input, queries, keys, values and the core's result; the source is kept once for all layers."""

@@ -14,7 +14,7 @@ from perfmodel.layers.base import (
     region_exit,
     stream,
 )
-from perfmodel.layers.kept import composed
+from perfmodel.layers.kept import compiled, composed
 from perfmodel.work import Collective, Serial, Stream, Work
 
 __all__ = ["Embedding", "Head", "PositionTable", "Projection", "SharedEmbedding"]
@@ -137,25 +137,38 @@ class Head(Layer):
         return {"tokens": p.tokens, "inputs": self.width, "outputs": self.vocabulary / p.tp}
 
     def forward(self, p: Pass) -> Work:
-        """Logits, their 32-bit copy, and the loss; tp ranks exchange the maximum, the target and the sum."""
+        """Logits, their 32-bit copy, and the loss; tp ranks exchange the maximum, the target and the sum.
+
+        A compiler reads the logits for the largest and for the sum, and makes no copy.
+        """
         logits = p.tokens * self.vocabulary / p.tp
+        moved, launches = (2 * p.element_bytes, 2) if compiled(p.kernels) else (p.element_bytes + 3 * 4, 3)
         return Serial(
             "head",
             (
                 *region_entry(p, self.width),
                 linear_forward("head", p.unquantised, **self._shape(p)),
-                Stream("loss", logits * (p.element_bytes + 3 * 4), "softmax", 3),
+                Stream("loss", logits * moved, "softmax", launches),
                 Collective("tp loss", "all_reduce", 3 * 4 * p.tokens, "tp"),
             ),
         )
 
     def backward(self, p: Pass) -> Work:
-        """Gradient of the loss in 32 bits, then the two products."""
-        logits = p.tokens * self.vocabulary / p.tp
+        """Gradient of the loss in 32 bits, then the two products.
+
+        Framework code fills the gradient of the likelihoods, that of the soft maximum reads two tensors and writes one,
+        and a cast follows; a compiler reads the logits and writes their gradient.
+        """
+        logits, moved = p.tokens * self.vocabulary / p.tp, p.element_bytes + 2 * 4
+        if composed(p.kernels):
+            moved = 4 + 3 * 4 + (4 + p.element_bytes if p.element_bytes < 4 else 0)
+        elif compiled(p.kernels):
+            moved = 2 * p.element_bytes
+        launches = 3 if composed(p.kernels) else 1
         return Serial(
             "head backward",
             (
-                Stream("loss backward", logits * (p.element_bytes + 2 * 4), "softmax"),
+                Stream("loss backward", logits * moved, "softmax", launches),
                 *linear_backward("head", p.unquantised, **self._shape(p)),
                 *region_entry(p, self.width, backward=True),
             ),

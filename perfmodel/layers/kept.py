@@ -4,14 +4,16 @@ from __future__ import annotations
 
 from typing import Any, Literal, get_args
 
-__all__ = ["KERNELS", "Kernels", "activation_tensors", "composed", "norm_bytes"]
+__all__ = ["KERNELS", "Kernels", "activation_tensors", "compiled", "composed", "norm_bytes"]
 
-Kernels = Literal["fused", "eager", "transformers"]
-"""Whose kernels run, as far as memory goes.
+Kernels = Literal["fused", "inductor", "xla", "eager", "transformers"]
+"""Whose kernels run: what they keep is told here, how often they cross the memory bus in `pointwise`.
 
 fused: norms, rotations and gated activations are one kernel each and keep their input alone, as in Megatron-LM with
     Transformer Engine (Korthikanti et al. 2022, arXiv:2205.05198, section 4.1); statistics of a few bytes a token are
     left out.
+inductor, xla: what compilers make of a graph keeps as much as fused kernels; torch.compile falls back to single
+    operators for complex numbers, XLA's fusions of before 2023 end at a reduction.
 eager: plain PyTorch operators, every layer for itself: RMSNorm computes in 32 bits and keeps its input and its result
     in them, norms keep their statistics, grouped keys and values are repeated to all heads, rotary tables and boolean
     masks belong to each layer (counted by torch 2.13's saved_tensors_hooks on the CPU, where the statistics of a
@@ -45,9 +47,9 @@ def norm_bytes(kernels: Kernels, kind: str, element_bytes: Any, *, width: Any, r
     Examples
     --------
     >>> [norm_bytes(kernels, "rms", 2, width=1024, rows=1) for kernels in KERNELS]
-    [2048, 8196, 6148]
+    [2048, 2048, 2048, 8196, 6148]
     """
-    if kernels == "fused":
+    if not composed(kernels):
         return rows * width * element_bytes
     if kind == "layer":
         return rows * (width + 2) * element_bytes
@@ -58,7 +60,12 @@ def norm_bytes(kernels: Kernels, kind: str, element_bytes: Any, *, width: Any, r
 
 def composed(kernels: Kernels) -> bool:
     """Whether pointwise operations are single operators of a framework instead of one kernel."""
-    return kernels != "fused"
+    return kernels in ("eager", "transformers")
+
+
+def compiled(kernels: Kernels) -> bool:
+    """Whether a compiler has fused pointwise operations."""
+    return kernels in ("inductor", "xla")
 
 
 def activation_tensors(kernels: Kernels, activation: str, *, gated: bool) -> int:
@@ -77,7 +84,7 @@ def activation_tensors(kernels: Kernels, activation: str, *, gated: bool) -> int
     Examples
     --------
     >>> [activation_tensors(kernels, "silu", gated=True) for kernels in KERNELS]
-    [3, 4, 4]
+    [3, 3, 3, 4, 4]
     >>> activation_tensors("transformers", "gelu_new", gated=False)
     5
     """

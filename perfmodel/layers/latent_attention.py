@@ -16,7 +16,9 @@ from perfmodel.layers.base import (
     stream,
 )
 from perfmodel.layers.context import gathered_core, shared_core
+from perfmodel.layers.pointwise import norm, operators, rotation
 from perfmodel.layers.results import Result
+from perfmodel.layers.scores import stored_core
 from perfmodel.work import Attention, Matmul, Serial, Work
 
 __all__ = ["LatentAttention"]
@@ -102,14 +104,17 @@ class LatentAttention(Layer):
 
     def _between(self, p: Pass, *, backward: bool) -> tuple[Work, ...]:
         """Norms on the latents and the rotation; the result's parts are put together."""
-        end, passes = (" backward", 3) if backward else ("", 2)
+        end = " backward" if backward else ""
         latents = p.tokens * (self.kv_rank + (self.q_rank or 0))
         heads = self.heads / p.tp
         rotated = p.tokens * (heads + 1) * self.rotary_dim
         joined = p.tokens * heads * self.key_dim
+        norms, turn = norm(p.kernels, "rms", p.element_bytes), rotation(p.kernels, p.element_bytes)
         return (
-            stream(f"latent norms{end}", p, elements=latents, passes=passes, kind="norm", launches=2),
-            stream(f"rotary{end}", p, elements=rotated, passes=2, kind="rotary"),
+            operators(
+                f"latent norms{end}", p, norms, elements=latents, kind="norm", copies=2, backward=backward
+            ),
+            operators(f"rotary{end}", p, turn, elements=rotated, kind="rotary", backward=backward),
             stream(f"join keys{end}", p, elements=joined, passes=2, kind="copy"),
         )
 
@@ -157,7 +162,8 @@ class LatentAttention(Layer):
             key, value = self.kv_rank + self.rotary_dim, self.kv_rank
         pairs = visible_pairs(p.queries, p.keys, causal=self.causal, keys=p.keys if cached else None)
         if not p.fused_attention:
-            core = self._unfused(p, (key, value), backward=backward)
+            batch = p.sequences * heads
+            core = stored_core(p, batch=batch, keys=p.keys, key_dim=key, value_dim=value, backward=backward)
             return gathered_core(p, core, heads * (key + value), backward=backward)
         # backward: three products of the size of keys (scores again, their two gradients) and two of that of values
         products, width = (5, 3 * key + 2 * value) if backward else (2, key + value)
@@ -175,23 +181,6 @@ class LatentAttention(Layer):
             element_bytes=p.element_bytes,
         )
         return shared_core(p, kernel, queries=heads * key, keys=heads * (key + value), results=heads * value)
-
-    def _unfused(self, p: Pass, dims: tuple[int, int], *, backward: bool) -> Work:
-        """Batched products over full score matrices."""
-        rows, keys, batch = p.queries / p.cp, p.keys, p.sequences * self.heads / p.tp
-        scores = batch * rows * keys
-
-        def product(name: str, m: Any, n: Any, k: Any) -> Matmul:
-            return Matmul(name, m, n, k, batch, p.core_dtype, p.element_bytes, p.element_bytes)
-
-        forward = (product("scores", rows, keys, dims[0]), product("weighted values", rows, dims[1], keys))
-        if not backward:
-            softmax = stream("softmax", p, elements=scores, passes=2, kind="softmax")
-            return Serial("core", (forward[0], softmax, forward[1]))
-        softmax = stream("softmax backward", p, elements=scores, passes=3, kind="softmax")
-        values = (product("values dgrad", keys, dims[1], rows), product("weights dgrad", rows, keys, dims[1]))
-        inputs = (product("queries dgrad", rows, dims[0], keys), product("keys dgrad", keys, dims[0], rows))
-        return Serial("core backward", (*values, softmax, *inputs))
 
     def saved(self, p: Pass) -> Any:
         """Input, latents before and after their norms, queries, keys, values and the core's result."""

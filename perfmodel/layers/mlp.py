@@ -12,9 +12,9 @@ from perfmodel.layers.base import (
     linear_forward,
     region_entry,
     region_exit,
-    stream,
 )
 from perfmodel.layers.kept import activation_tensors
+from perfmodel.layers.pointwise import activation, bias_gradient, operators
 from perfmodel.layers.results import Result
 from perfmodel.work import Serial, Work
 
@@ -61,26 +61,35 @@ class Mlp(Layer):
         return {"tokens": p.tokens, "inputs": self.inner / p.tp, "outputs": self.hidden}
 
     def _activation(self, p: Pass) -> Work:
-        inner, passes = p.tokens * self.inner / p.tp, 3 if self.gated else 2
-        return stream("activation", p, elements=inner, passes=passes, kind="activation")
+        return self._activated("activation", p, backward=False)
+
+    def _activated(self, name: str, p: Pass, *, backward: bool) -> Work:
+        crossings, inner = (
+            activation(p.kernels, self.activation, gated=self.gated),
+            p.tokens * self.inner / p.tp,
+        )
+        return operators(name, p, crossings, elements=inner, kind="activation", backward=backward)
 
     def forward(self, p: Pass) -> Work:
         """Up, activation, down, with the messages around them."""
         up = linear_forward("mlp up", p, **self._up_shape(p))
         down = linear_forward("mlp down", p, **self._down_shape(p))
-        activation = self._activation(p)
+        acted = self._activation(p)
         entry, leave = region_entry(p, self.hidden, up), region_exit(p, self.hidden, down)
-        return Serial("mlp", (*entry, up, activation, down, *leave))
+        return Serial("mlp", (*entry, up, acted, down, *leave))
 
     def backward(self, p: Pass) -> Work:
         """The mirror of forward; a gated activation reads three tensors and writes two."""
         up = linear_backward("mlp up", p, **self._up_shape(p))
         down = linear_backward("mlp down", p, **self._down_shape(p))
-        inner, passes = p.tokens * self.inner / p.tp, 5 if self.gated else 3
-        activation = stream("activation backward", p, elements=inner, passes=passes, kind="activation")
+        shifts = [
+            bias_gradient(name, p, width) if self.bias else ()
+            for name, width in (("mlp down", self.hidden), ("mlp up", self.up_width / p.tp))
+        ]
+        acted = self._activated("activation backward", p, backward=True)
         entry = region_entry(p, self.hidden, *up, backward=True)
         leave = region_exit(p, self.hidden, *down, backward=True)
-        return Serial("mlp backward", (*leave, *down, activation, *up, *entry))
+        return Serial("mlp backward", (*leave, *shifts[0], *down, acted, *shifts[1], *up, *entry))
 
     def saved(self, p: Pass) -> Any:
         """Input, what the activation needs, and what the down projection needs."""

@@ -19,6 +19,7 @@ from perfmodel.layers.base import (
 from perfmodel.layers.dispatch import entering, leaving, routed_tokens, sent
 from perfmodel.layers.kept import activation_tensors
 from perfmodel.layers.mlp import Mlp
+from perfmodel.layers.pointwise import activation, operators
 from perfmodel.layers.results import Result
 from perfmodel.ops import maximum, minimum, where
 from perfmodel.work import Collective, Matmul, Overlap, Repeat, Serial, Stream, Work
@@ -229,15 +230,19 @@ class MixtureOfExperts(Layer):
         )
         up = self.grouped(linear_forward("experts up", p, **self._up(p)), p)
         down = self.grouped(linear_forward("experts down", p, **self._down(p)), p)
-        inner, passes = self._rows(p) * self.inner / p.tp_in_experts, 3 if self.gated else 2
-        activation = stream("expert activation", p, elements=inner, passes=passes, kind="activation")
+        acted = self._activated("expert activation", p, backward=False)
         into, out = (self._latent_forward(p, back=back) for back in (False, True))
         entry, leave = self._entering(p), self._leaving(p)
         order, back = self._sorted("sort by expert", p), self._sorted("sort back", p)
-        routed = (self._moved("permute", p), *order, up, activation, down, *back)
+        routed = (self._moved("permute", p), *order, up, acted, down, *back)
         parts = (router, choose, *into, *entry, *routed, self._moved("unpermute", p), *out)
         shared, sends = self._shared_forward(p), (self._sent("ep dispatch", p), self._sent("ep combine", p))
         return Serial("experts", (*parts, *self._beside(p, sends, shared), *shared, *leave))
+
+    def _activated(self, name: str, p: Pass, *, backward: bool) -> Work:
+        crossings = activation(p.kernels, self.activation, gated=self.gated)
+        inner = self._rows(p) * self.inner / p.tp_in_experts
+        return operators(name, p, crossings, elements=inner, kind="activation", backward=backward)
 
     def _latent_forward(self, p: Pass, *, back: bool) -> tuple[Work, ...]:
         if self.latent is None:
@@ -270,13 +275,12 @@ class MixtureOfExperts(Layer):
         choose = stream("top-k backward", p, elements=p.shard_tokens * self.experts, passes=3, kind="softmax")
         up = (self.grouped(one, p) for one in linear_backward("experts up", p, **self._up(p)))
         down = (self.grouped(one, p) for one in linear_backward("experts down", p, **self._down(p)))
-        inner, passes = self._rows(p) * self.inner / p.tp_in_experts, 5 if self.gated else 3
-        activation = stream("expert activation backward", p, elements=inner, passes=passes, kind="activation")
+        acted = self._activated("expert activation backward", p, backward=True)
         into, out = (self._latent_backward(p, back=back) for back in (False, True))
         entry, leave = self._entering(p, backward=True), self._leaving(p, backward=True)
         ends = self._moved("unpermute backward", p, backward=True), self._moved("permute backward", p)
         order, back = self._sorted("sort back backward", p), self._sorted("sort by expert backward", p)
-        routed = (*out, ends[0], *order, *down, activation, *up, *back, ends[1], *into)
+        routed = (*out, ends[0], *order, *down, acted, *up, *back, ends[1], *into)
         sends = (self._sent("ep combine backward", p), self._sent("ep dispatch backward", p))
         shared = self._shared_backward(p)
         parts = (*leave, *shared, *routed, *self._beside(p, sends, shared), *entry, choose, *router)
@@ -322,10 +326,10 @@ class MixtureOfExperts(Layer):
         """The experts' activation gives up all but the outputs of the first projection; shared experts give up all."""
         tensors = activation_tensors(p.kernels, self.activation, gated=self.gated)
         inner = self._rows(p) * self.inner / p.tp_in_experts
-        passes, kept = (3, 2) if self.gated else (2, 1)
-        activation = stream("expert activation", p, elements=inner, passes=passes, kind="activation")
+        kept = 2 if self.gated else 1
+        acted = self._activated("expert activation", p, backward=False)
         found: dict[str, tuple[Work, Any]] = {
-            "expert activation": (activation, inner * (tensors - kept) * p.element_bytes)
+            "expert activation": (acted, inner * (tensors - kept) * p.element_bytes)
         }
         if self.shared is not None:
             beside = p.tokens * tensors * self.shared_inner / p.tp * p.element_bytes

@@ -5,7 +5,8 @@ from __future__ import annotations
 from typing import Any, Literal
 
 from perfmodel.layers.base import Layer, Pass, Weight, stream
-from perfmodel.layers.kept import norm_bytes
+from perfmodel.layers.kept import composed, norm_bytes
+from perfmodel.layers.pointwise import norm, operators
 from perfmodel.work import Work
 
 __all__ = ["Norm", "Residual"]
@@ -29,14 +30,16 @@ class Norm(Layer):
         return tuple(Weight(name, (self.width,), "norm", None) for name, present in named if present)
 
     def forward(self, p: Pass) -> Work:
-        """Read once, write once."""
-        return stream("norm", p, elements=p.shard_tokens * self.width, passes=2, kind="norm")
+        """Read once, write once; framework code operator by operator."""
+        return self._crossed("norm", p, backward=False)
 
     def backward(self, p: Pass) -> Work:
         """Read the input and the gradient, write the gradient."""
-        return stream(
-            "norm backward", p, elements=p.shard_tokens * self.width, passes=3, kind="norm", launches=2
-        )
+        return self._crossed("norm backward", p, backward=True)
+
+    def _crossed(self, name: str, p: Pass, *, backward: bool) -> Work:
+        crossings, elements = norm(p.kernels, self.kind, p.element_bytes), p.shard_tokens * self.width
+        return operators(name, p, crossings, elements=elements, kind="norm", backward=backward)
 
     def saved(self, p: Pass) -> Any:
         """The input; framework code keeps copies and statistics, too."""
@@ -56,10 +59,12 @@ class Residual(Layer):
     """Tensors added: the stream and each sub-layer that joins it here [-]."""
 
     def forward(self, p: Pass) -> Work:
-        """Read every input, write the sum (and a one-byte mask where there is dropout)."""
+        """Read every input, write the sum; with dropout a one-byte mask, too, in a kernel of its own unless fused."""
         mask = 1 / p.element_bytes if p.dropout else 0
-        passes = self.inputs + 1 + mask
-        return stream("residual", p, elements=p.shard_tokens * self.width, passes=passes, kind="residual")
+        alone = p.dropout and composed(p.kernels)
+        passes, launches = self.inputs + 1 + mask + (2 if alone else 0), 2 if alone else 1
+        elements = p.shard_tokens * self.width
+        return stream("residual", p, elements=elements, passes=passes, kind="residual", launches=launches)
 
     def backward(self, p: Pass) -> Work:
         """Gradients of the branches are summed where they meet; dropout masks the one that goes in."""

@@ -42,6 +42,7 @@ class Pass(NamedTuple):
         no message of their own for it
     expert_load : routed tokens of the busiest ep rank over their mean, rooms left empty included [-]
     deduplicated : a token is sent once to each node or rack that holds any of its experts
+    current_scaling : a tensor is read for its largest value before it is quantised
     overlap_shared : tokens travel to and from their experts while the shared experts compute
     """
 
@@ -69,6 +70,7 @@ class Pass(NamedTuple):
     expert_load: Any = 1
     deduplicated: bool = False
     overlap_shared: bool = False
+    current_scaling: bool = False
     source: Any = 0
     source_cached: bool = False
     extent: tuple[Any, ...] = ()

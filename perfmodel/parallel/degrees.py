@@ -77,6 +77,9 @@ class Degrees(Spec):
     bucket: int | None = Field(default=None, ge=1, le=10**12)
     """Parameters whose gradients are reduced together; None is Megatron-LM's 40 million, or 1 million a rank where that
     is more; DDP's 25 MiB are 6.5 million [-]."""
+    packing: Literal["none", "flat", "rows"] = "none"
+    """Copies of sharded weights and gradients: none where messages lie in place (XLA), gradients joined and divided
+    (flat: FSDP's flat parameters), or weights copied out of their message and gradients into theirs (rows: FSDP2)."""
     sequence_parallel: bool = False
     """Norms and residuals are split over the tensor-parallel ranks."""
     overlap: tuple[Hidden, ...] = ("dp", "pp", "cp")

@@ -14,6 +14,7 @@ from perfmodel.errors import InputError
 from perfmodel.hardware import Cluster
 from perfmodel.hardware.tiers import USUAL_NODE
 from perfmodel.layers import BatchNorm
+from perfmodel.layers.kept import Kernels
 from perfmodel.model import Model
 from perfmodel.parallel import Parallel
 from perfmodel.validation.clusters import row_cluster, row_device
@@ -153,6 +154,8 @@ def _work(row: Row, model: Model) -> Training:
         gradient_dtype=recipe.gradient_dtype,
         gradient_copy=recipe.gradient_copy.get(row["precision"]),
         weight_dtype=recipe.weight_dtype,
+        kernels=_kernels(row),
+        scaling="current" if str(row.get("precision_recipe")).endswith("-cs") else recipe.scaling,
         attention=row.get("attention") or "flash",
         dropout=row.get("attention") == "unfused",
     )
@@ -167,7 +170,12 @@ def _samples(row: Row, model: Model) -> dict[str, Any]:
         return {"sequence_length": length}
     if not any(isinstance(layer, BatchNorm) for layer, _ in model.layers()):
         return {}
-    return {"optimizer": "sgd_momentum", "kernels": row_software(row).recipe.kernels}
+    return {"optimizer": "sgd_momentum"}
+
+
+def _kernels(row: Row) -> Kernels:
+    """Those of the stack's recipes; XLA where the name of the stack says so."""
+    return "xla" if "(XLA)" in str(row.get("software")) else row_software(row).recipe.kernels
 
 
 def _recompute(row: Row) -> dict[str, Any]:
@@ -241,6 +249,7 @@ def _layout(row: Row) -> Parallel:
         shards=_shards(row) if given["sharding"] == "hsdp" else None,
         sequence_parallel=given["sp"],
         bucket=recipe.bucket,
+        packing=recipe.packing,
         overlap=(*recipe.hides, "ep") if experts and experts.overlapped else recipe.hides,
         dispatch=experts.dispatch if experts and experts.dispatch else recipe.dispatch,
         tp_overlap=recipe.tp_overlap,

@@ -68,9 +68,11 @@ class Training(Spec):
     dropout: bool = False
     """Dropout in attention and residuals, with its masks and kernels."""
     kernels: Kernels = "fused"
-    """Whose kernels decide what is kept for backward: fused (Megatron-LM, Transformer Engine), eager (plain PyTorch) or
-    transformers (Hugging Face). Times are those of fused kernels, but for batch norms: only fused ones take the
-    non-linearity and the shortcut along."""
+    """Whose kernels do pointwise work, and so decide what is kept for backward: fused (Megatron-LM, Transformer
+    Engine), inductor (torch.compile), xla, eager (plain PyTorch) or transformers (Hugging Face)."""
+    scaling: Literal["delayed", "current"] = "delayed"
+    """Scales of 8-bit tensors: from the largest values of earlier steps (delayed), or from their own, for which a
+    tensor is read once more (current)."""
     gradient_dtype: Literal["fp32", "bf16", None] = None
     """Gradients accumulated and reduced in this format; None is the recipe's own (32 bits)."""
     gradient_copy: Literal["accumulated", "update", None] = None
