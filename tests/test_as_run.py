@@ -40,3 +40,8 @@ def test_a_measured_row_is_read_the_same_way():
         assert getattr(job.work, name) == getattr(work, name)
     for name in ("overlap", "dispatch", "tp_overlap", "bucket"):
         assert getattr(job.layout, name) == getattr(layout, name)
+
+
+def test_compilers_copies_and_scales_are_set_too():
+    work, layout = as_run(WORK, Parallel(dp=8), "torchtitan")
+    assert (work.kernels, work.scaling, layout.packing) == ("inductor", "current", "rows")

@@ -42,9 +42,11 @@ def as_run(work: Training, layout: Parallel, software: str) -> tuple[Training, P
         "gradient_copy": recipe.gradient_copy.get(work.precision),
         "weight_dtype": recipe.weight_dtype,
         "kernels": recipe.kernels,
+        "scaling": recipe.scaling,
     }
     of_layout: dict[str, Any] = {
         "bucket": recipe.bucket,
+        "packing": recipe.packing,
         "overlap": recipe.hides,
         "dispatch": recipe.dispatch,
         "tp_overlap": recipe.tp_overlap,
