@@ -10,9 +10,12 @@ from perfmodel.estimation.network import Route
 from perfmodel.ops import maximum, minimum, where
 from perfmodel.work import Leaf
 
-__all__ = ["Shares", "Timed", "beside", "by_kind", "leaf_times", "repeated", "series"]
+__all__ = ["NOTHING", "Shares", "Timed", "beside", "by_kind", "leaf_times", "repeated", "series"]
 
 Shares = dict[str, Any]
+
+NOTHING: Shares = {}
+"""No share of anything."""
 
 CONTENTION = "contention"
 """Kind of the time that compute loses to messages beside it."""
@@ -87,8 +90,8 @@ def series(name: str, parts: tuple[Timed, ...]) -> Timed:
     their sum
     """
     seconds = sum([part.seconds for part in parts], 0.0)
-    covered = _added([part.covered for part in parts if part.covered])
-    return Timed(name, "", seconds, {}, covered, 1, parts)
+    covered = [part.covered for part in parts if part.covered]
+    return Timed(name, "", seconds, NOTHING, _added(covered) if covered else NOTHING, 1, parts)
 
 
 def repeated(name: str, times: Any, part: Timed) -> Timed:
@@ -104,7 +107,8 @@ def repeated(name: str, times: Any, part: Timed) -> Timed:
     -------
     its multiple
     """
-    return Timed(name, "", part.seconds * times, {}, _scaled(part.covered, times), times, (part,))
+    covered = _scaled(part.covered, times) if part.covered else NOTHING
+    return Timed(name, "", part.seconds * times, NOTHING, covered, times, (part,))
 
 
 def beside(name: str, messages: Timed, cover: Any, fit: OverlapFit) -> Timed:

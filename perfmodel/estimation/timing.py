@@ -7,15 +7,16 @@ from typing import Any
 
 from perfmodel.efficiency import OverlapFit
 from perfmodel.estimation.machine import Machine
-from perfmodel.estimation.network import Hop, Message, collective_seconds, placement
+from perfmodel.estimation.network import Hop, Message, Route, collective_seconds, placement
 from perfmodel.estimation.operators import attention_seconds, matmul_seconds, stream_seconds, transfer_seconds
 from perfmodel.estimation.pipeline import pipelined
-from perfmodel.estimation.timed import Timed, beside, repeated, series
+from perfmodel.estimation.timed import NOTHING, Shares, Timed, beside, repeated, series
 from perfmodel.ops import certain, maximum
 from perfmodel.parallel import Ranks
 from perfmodel.work import (
     Attention,
     Collective,
+    Leaf,
     Matmul,
     Overlap,
     Pipeline,
@@ -77,26 +78,29 @@ class Clock:
         return message
 
 
+def _leaf(work: Leaf, kind: str, seconds: Any, spent: Shares, route: Route | None = None) -> Timed:
+    return Timed(work.name, kind, seconds, spent, NOTHING, 1, (), work, route)
+
+
 def _matmul(clock: Clock, work: Matmul) -> Timed:
-    return Timed(work.name, "matmul", *matmul_seconds(work, clock.rates), {}, work=work)
+    return _leaf(work, "matmul", *matmul_seconds(work, clock.rates))
 
 
 def _attention(clock: Clock, work: Attention) -> Timed:
-    return Timed(work.name, "attention", *attention_seconds(work, clock.rates), {}, work=work)
+    return _leaf(work, "attention", *attention_seconds(work, clock.rates))
 
 
 def _stream(clock: Clock, work: Stream) -> Timed:
-    return Timed(work.name, "memory-bound", *stream_seconds(work, clock.rates), {}, work=work)
+    return _leaf(work, "memory-bound", *stream_seconds(work, clock.rates))
 
 
 def _collective(clock: Clock, work: Collective) -> Timed:
     sent = clock.message(work)
-    axis = TERM.get(work.axis, work.axis)
-    return Timed(work.name, axis, sent.seconds, sent.resources, {}, work=work, route=sent.route)
+    return _leaf(work, TERM.get(work.axis, work.axis), sent.seconds, sent.resources, sent.route)
 
 
 def _transfer(clock: Clock, work: Transfer) -> Timed:
-    return Timed(work.name, "offload", *transfer_seconds(work, clock.rates), {}, work=work)
+    return _leaf(work, "offload", *transfer_seconds(work, clock.rates))
 
 
 def _series(clock: Clock, work: Serial) -> Timed:

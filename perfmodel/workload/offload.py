@@ -7,6 +7,7 @@ from typing import Any, Literal
 
 from pydantic import Field
 
+from perfmodel.ops import certain
 from perfmodel.specs import Spec
 
 __all__ = ["EVERYTHING", "Offload"]
@@ -58,10 +59,9 @@ class Offload(Spec):
 
     @property
     def anything(self) -> bool:
-        """Whether a job offloads at all; a share that is no plain number, but an array or a symbol, counts."""
-        shares: tuple[Any, ...] = (self.weights, self.gradients, self.optimizer)
-        plain = (isinstance(share, int | float) and share == 0 for share in shares)
-        return bool(self.activations) or not all(plain)
+        """Whether a job offloads at all; a share that is a symbol, or in some row more than nothing, counts."""
+        nothing = certain(self.weights == 0) and certain(self.gradients == 0) and certain(self.optimizer == 0)
+        return bool(self.activations) or not nothing
 
     @property
     def words(self) -> str:
