@@ -54,6 +54,9 @@ class Levels:
         self.keys: tuple[Any, ...] = tuple(dict.fromkeys(key for member in members for key in member))
         self._at = {key: index for index, key in enumerate(self.keys)}
         self.widths = np.stack([width(key) for key in self.keys])
+        kinds = {member: kind for kind, member in enumerate(dict.fromkeys(members))}
+        self.kinds = np.array([kinds[member] for member in members])
+        self.holds = np.array([[key in member for key in self.keys] for member in kinds], dtype=float)
 
     def of(self, shares: Array, member: Membership) -> Array:
         """Constants of a member; a level that nobody belongs to adds nothing.
@@ -66,19 +69,45 @@ class Levels:
         known = [self._at[key] for key in member if key in self._at]
         return np.asarray(self.centre + shares[known].sum(axis=0))
 
-    def design(self, jacobian: Array) -> Array:
-        """Derivative of each row by the share of every key.
+    def along(self, jacobian: Array, shares: Array) -> Array:
+        """How far shares carry each row.
 
         Parameters
         ----------
         jacobian : derivative of each row by its own constants
+        shares : of every key, one row a key and one column a constant
         """
-        rows, constants = jacobian.shape
-        wide = np.zeros((rows, len(self.keys), constants))
-        for row, member in enumerate(self.members):
-            for key in member:
-                wide[row, self._at[key]] = jacobian[row]
-        return wide.reshape(rows, -1)
+        return np.asarray((jacobian * (self.holds @ shares)[self.kinds]).sum(axis=1))
+
+    def collected(self, slopes: Array) -> Array:
+        """Sum over the rows of each key: the transpose of `along`.
+
+        Parameters
+        ----------
+        slopes : of each row, one column a constant
+        """
+        return np.asarray(self.holds.T @ self._by_kind(slopes))
+
+    def normal(self, jacobian: Array, pull: Array) -> Array:
+        """Normal equations of all shares. Rows with the same keys are one block, placed wherever two keys meet.
+
+        Parameters
+        ----------
+        jacobian : derivative of each row by its own constants
+        pull : weight of each row
+        """
+        (_, constants), keys = jacobian.shape, len(self.keys)
+        outer = (pull[:, None] * jacobian)[:, :, None] * jacobian[:, None, :]
+        blocks = self._by_kind(outer.reshape(-1, constants * constants))
+        meet = (self.holds[:, :, None] * self.holds[:, None, :]).reshape(-1, keys * keys)
+        placed = (meet.T @ blocks).reshape(keys, keys, constants, constants)
+        return np.asarray(placed.transpose(0, 2, 1, 3).reshape(keys * constants, -1))
+
+    def _by_kind(self, values: Array) -> Array:
+        """Sums over rows with the same keys."""
+        found = np.zeros((len(self.holds), values.shape[1]))
+        np.add.at(found, self.kinds, values)
+        return found
 
 
 class Joint(NamedTuple):
@@ -89,7 +118,7 @@ class Joint(NamedTuple):
     levels : of its rows
     shares : of every key, one row a key and one column a constant
     predicted : log of each row's predicted time
-    design : derivative of each row by every share
+    jacobian : derivative of each row by its own constants
     truth : log of each row's measured time
     weights : of the rows [-]
     """
@@ -97,7 +126,7 @@ class Joint(NamedTuple):
     levels: Levels
     shares: Array
     predicted: Array
-    design: Array
+    jacobian: Array
     truth: Array
     weights: Array
 
@@ -171,24 +200,20 @@ def refit(joint: Joint, kept: npt.NDArray[np.bool_]) -> Array:
     -------
     shares of every key; 0 where no kept row belongs to it
     """
-    start = joint.shares.ravel()
-    free = (joint.levels.widths.ravel() > 0) & joint.design[kept].any(axis=0)
-    design, weights = joint.design[kept][:, free], joint.weights[kept]
-    offset = joint.truth[kept] - joint.predicted[kept] + design @ start[free]
-    prior = np.diag(1 / joint.levels.widths.ravel()[free] ** 2)
-    found: Array = start[free]
+    levels, jacobian, weights = joint.levels, joint.jacobian, joint.weights * kept
+    free = (levels.widths > 0) & (levels.collected(np.abs(jacobian) * kept[:, None]) > 0)
+    unknown, prior = free.ravel(), np.diag(1 / levels.widths[free] ** 2)
+    shares = np.where(free, joint.shares, 0.0)
+    offset = joint.truth - joint.predicted + levels.along(jacobian, shares)
     for _ in range(10):  # reweighting, until the odd runs are known
-        residual = offset - design @ found
+        residual = offset - levels.along(jacobian, shares)
         pull = weights * (FREEDOM + 1) / (FREEDOM + (residual / NOISE) ** 2) / NOISE**2
-        before = found
-        found = np.asarray(
-            np.linalg.solve(design.T @ (pull[:, None] * design) + prior, design.T @ (pull * offset))
-        )
-        if np.abs(found - before).max(initial=0.0) < 1e-3:
+        normal = levels.normal(jacobian, pull)[np.ix_(unknown, unknown)] + prior
+        before, shares = shares, np.zeros_like(shares)
+        shares[free] = np.linalg.solve(normal, levels.collected((pull * offset)[:, None] * jacobian)[free])
+        if np.abs(shares - before).max(initial=0.0) < 1e-3:
             break
-    shares = np.zeros_like(start)
-    shares[free] = found
-    return np.asarray(shares.reshape(joint.shares.shape))
+    return shares
 
 
 def _linearised(response: Response, levels: Levels, shares: Array, truth: Array, weights: Array) -> Joint:
@@ -198,4 +223,4 @@ def _linearised(response: Response, levels: Levels, shares: Array, truth: Array,
     for row, member in enumerate(levels.members):
         predicted[row], *nudged = response(row, levels.of(shares, member) + nudges)
         jacobian[row] = (np.array(nudged) - predicted[row]) / NUDGE
-    return Joint(levels, shares, predicted, levels.design(jacobian), truth, weights)
+    return Joint(levels, shares, predicted, jacobian, truth, weights)
