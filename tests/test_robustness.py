@@ -173,11 +173,17 @@ def garbled(row: Row, dice: random.Random) -> Row:
     return {**row, key: dice.choice(("x", -1, [], {}, 1e30, True, float("nan"), ["a"]))}
 
 
+def compounded(row: Row, dice: random.Random) -> Row:
+    for kind in (*dice.sample(GENTLE, 2), dice.choice((dropped, nulled, rebatched, reformatted))):
+        row = kind(row, dice) or row
+    return row
+
+
 GENTLE: tuple[Mutation, ...] = (
     model_field_dropped, renamed, moved, resized, respread, resharded, recomputed, restacked, reshaped,
 )  # fmt: skip
 """After these something sensible can be said of almost every row."""
-HARSH: tuple[Mutation, ...] = (dropped, nulled, rebatched, named, unbuilt, reformatted, garbled)
+HARSH: tuple[Mutation, ...] = (dropped, nulled, rebatched, named, unbuilt, reformatted, garbled, compounded)
 SHARES = {"moved": 0.7, "model_field_dropped": 0.95}
 """Devices without a peak in the row's format are refused, and so are nets of images that have lost their family."""
 
@@ -214,6 +220,18 @@ def test_no_mutation_crashes_and_every_miss_has_its_reason(kind: Mutation) -> No
 
 
 LLAMA = next(row for row in ROWS if row["model"]["name"] == "llama3.1-8b" and row["precision"] == "bf16")
+
+
+def test_every_layout_of_a_small_model_is_predicted() -> None:
+    """As a sweep on one cluster has them, many of which break a rule of `Parallel`."""
+    rows = [
+        {**LLAMA, "id": f"{tp} {pp} {vpp} {batch} {layers}", "devices": tp * pp * 2, "network": None,
+         "global_batch": batch, "micro_batch": 2, "parallel": {"tp": tp, "pp": pp, "vpp": vpp},
+         "model": {"family": "gpt", "name": "gpt", "layers": layers, "hidden": 1600, "heads": 25}}
+        for tp in (1, 2, 4, 8) for pp in (1, 2, 3, 6) for vpp in (1, 2, None) for batch in (3, 16) for layers in (1, 7)
+    ]  # fmt: skip
+    report = validate_rows(rows)
+    assert {score.id for score in report.of("step_time")} == {row["id"] for row in rows}
 
 
 @pytest.mark.parametrize(
@@ -355,6 +373,21 @@ def test_a_number_of_parameters_alone_gives_a_usual_shape(billions: float) -> No
     found = row_model({**LLAMA, "model": {"family": "own", "name": "own", "params_b": billions}}, notes)
     assert found.parameters == pytest.approx(billions * 1e9, rel=0.35)
     assert notes
+
+
+def test_a_bundled_model_tells_what_dimensions_do_not() -> None:
+    hybrid = {
+        "family": "jamba",
+        "name": "jamba-v0.1",
+        "layers": 32,
+        "hidden": 4096,
+        "experts": 16,
+        "params_b": 51.6,
+    }
+    model = row_model({**LLAMA, "model": hybrid})
+    assert model.parameters == pm.Model.load("jamba-v0.1").parameters
+    shorter = row_model({**LLAMA, "model": {**hybrid, "layers": 8}})
+    assert shorter.depth == 8
 
 
 def test_what_is_assumed_is_told() -> None:

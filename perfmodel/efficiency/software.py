@@ -20,6 +20,8 @@ __all__ = ["Residuals", "Software", "SoftwareFit", "software"]
 TINY = 1e-12
 DEFAULT = "default"
 """The set for software that none other knows."""
+VENDOR = re.compile(r"^(?:(?:nvidia|ngc|amd|rocm|intel|habana|gaudi|google|aws|meta|microsoft|huawei|ibm) )+")
+"""Who packed a stack, which people write before its name."""
 
 
 class SoftwareFit(Spec):
@@ -125,8 +127,8 @@ class Software(SourcedSpec):
 
     Examples
     --------
-    >>> Software.of("NeMo (dgxc-benchmarking)").id, Software.of("never heard of").id
-    ('nemo', 'default')
+    >>> [Software.of(name).id for name in ("NeMo (dgxc-benchmarking)", "NVIDIA Megatron-LM", "never heard of")]
+    ['nemo', 'megatron-lm', 'default']
     """
 
     aliases: tuple[str, ...] = ()
@@ -170,8 +172,11 @@ class Software(SourcedSpec):
         the set whose alias is the longest beginning of the name
         """
         wanted = _plain(stated)
-        found = [(len(alias), id) for alias, id in _beginnings() if wanted.startswith(alias)]
-        return cls.load(max(found)[1] if found else DEFAULT)
+        for name in (wanted, VENDOR.sub("", wanted)):
+            found = [(len(alias), id) for alias, id in _beginnings() if name.startswith(alias)]
+            if found:
+                return cls.load(max(found)[1])
+        return cls.load(DEFAULT)
 
     def fit(self, architecture: str) -> SoftwareFit:
         """The constants on an architecture: its own where there were runs, else as typical software differs there.

@@ -29,6 +29,8 @@ FOLDED: dict[str, Callable[[Parallel, Model, Training], Iterator[str]]] = {
 """Degrees that count as data parallelism where the model has nothing to be split so."""
 
 
+LARGEST = 10**9
+"""More than any row has of anything, and less than many a slip of the keyboard [-]."""
 PARTED = ("aws-", "google-tpu", "amd-mi250", "intel-max", "nvidia-k80")
 """Devices of several parts that software sees as a device each: cores of a chip, dies of a module."""
 
@@ -48,7 +50,7 @@ def whole_number(value: Any, default: int | None = None) -> int | None:
     """
     try:
         number = float(value)
-        return max(round(number), 1) if number > 0 else default
+        return max(round(number), 1) if 0 < number <= LARGEST else default
     except (TypeError, ValueError, OverflowError):
         return default
 

@@ -19,6 +19,12 @@ __all__ = ["row_model"]
 
 Row = Mapping[str, Any]
 
+HYBRIDS = (
+    "jamba", "zamba", "zamba2", "bamba", "falconmamba", "falconh1", "recurrentgemma", "qwen3next", "granitehybrid",
+    "granitemoehybrid",
+)  # fmt: skip
+"""Families whose layers are of several kinds, which dimensions alone don't tell."""
+
 _REFUSED = {name: what for what, names in UNBUILT.items() for name in names}
 
 
@@ -47,15 +53,29 @@ def row_model(row: Row, notes: list[str] | None = None) -> Model:
     if named is not None and family_key(given) is None:
         raise UnsupportedError(f"model family {_family(given)} is not built yet: {named}")
     shaped = all(whole_number(given.get(name)) for name in ("layers", "hidden"))
-    if not shaped and (found := bundled(given.get("name"), given.get("family"))) is not None:
-        told.append(f"dimensions are not stated: taken from the bundled {found.name}")
+    found = _bundled(given, shaped)
+    if found is not None:
+        told.append(
+            f"{'family is not known' if shaped else 'dimensions are not stated'}: taken as {found.name}"
+        )
         return found
     if given.get("image_size") or (family_key(given) is None and not shaped and "params_b" not in given):
         return other_model(row, told)
     if is_mixture(given):
-        found_mixture = completed(given, told)
-        return mixture(found_mixture, _padded(found_mixture["vocab"])).model()
+        described = completed(given, told)
+        return mixture(described, _padded(described["vocab"])).model()
     return _dense(row, completed(given, told))
+
+
+def _bundled(given: Row, shaped: bool) -> Model | None:
+    """The bundled model of the name, where the row's dimensions lack or say too little of its kind."""
+    if not shaped:
+        return bundled(given.get("name"), given.get("family"))
+    mixed = family_key(given, {name: name for name in HYBRIDS}) is not None and not given.get("layer_mix")
+    if not mixed and (is_mixture(given) or family_key(given) is not None):
+        return None
+    found, stated = bundled(given.get("name")), (given["hidden"], given["layers"])
+    return found if found is not None and (found.hidden, found.depth) == stated else None
 
 
 def _family(given: Row) -> str:

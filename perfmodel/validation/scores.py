@@ -250,14 +250,16 @@ def groups_of(row: dict[str, Any]) -> dict[str, str]:
     return {
         **found,
         "scale": _scale(row.get("devices")),
-        "task": "others" if family in OTHERS else "language models",
+        "task": "others" if str(family) in OTHERS else "language models",
     }
 
 
 def _scale(devices: Any) -> str:
     if not isinstance(devices, int | float) or isinstance(devices, bool):
         return "not stated"
-    return next(name for most, name in SCALES if devices <= most)
+    return next(
+        (name for most, name in SCALES if devices <= most), "not stated"
+    )  # NaN is no number of devices
 
 
 def _score(
@@ -288,13 +290,11 @@ def _estimated(row: dict[str, Any], efficiency: Efficiency | None, notes: list[s
         job = training_job(row, notes)
         fits = efficiency or Efficiency.of(job.cluster.device.architecture, row_software(row).id)
         return estimate_training(*job, fits)
+    except InputError:
+        raise
     except KeyError as missing:
-        if isinstance(missing, InputError):
-            raise
         raise InputError(f"the row lacks {missing}") from None
-    except (ArithmeticError, AttributeError, TypeError, ValueError) as error:
-        if isinstance(error, InputError):
-            raise
+    except Exception as error:  # one odd row must not cost all others their scores
         raise UnsupportedError(f"can't be read or counted: {type(error).__name__}: {error}") from error
 
 

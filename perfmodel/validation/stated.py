@@ -53,8 +53,8 @@ def plain_precision(row: Row, notes: list[str]) -> str:
     ['bf16', 'fp16', 'fp8', 'mxfp8', 'fp32']
     """
     stated = row["precision"]
-    if stated in PRECISIONS:
-        return str(stated)
+    if isinstance(stated, str) and stated in PRECISIONS:
+        return stated
     text = str(stated or row.get("precision_recipe") or "").casefold().strip()
     if not text:
         raise InputError("the row lacks 'precision'")
