@@ -5,7 +5,7 @@ import pytest
 from perfmodel import Model, Parallel, Training
 from perfmodel.costs import training_costs
 from perfmodel.decoder import decoder
-from perfmodel.layers import Mlp, Norm, Pass, Residual, SelfAttention
+from perfmodel.layers import Mamba2, Mlp, Norm, Pass, Residual, SelfAttention
 from perfmodel.layers.embedding import Head
 from perfmodel.layers.kept import KERNELS, composed
 from perfmodel.layers.pointwise import Crossings, activation, norm, rotation, softmax
@@ -195,3 +195,24 @@ def test_a_named_model_trains_with_any_kernels():
         for kernels in KERNELS
     }
     assert sizes["fused"] < sizes["transformers"] < sizes["eager"]
+
+
+def test_heads_are_copied_to_their_places():
+    """Megatron-LM copies the result, and joins three gradients; single operators copy all four, each way."""
+    layer, width = SelfAttention(hidden=64, heads=4, kv_heads=4, head_dim=16, rotary=False), TOKENS * 64 * 2
+    for kernels, forward, backward in (("fused", 1, 3), ("eager", 4, 4), ("xla", 4, 4)):
+        p = entered(kernels, fused_attention=False)
+        assert streamed(layer.forward(p), "place heads")[0] == forward * 2 * width
+        assert streamed(layer.backward(p), "place heads backward")[0] == backward * 2 * width
+    assert streamed(layer.forward(entered("eager")), "place heads") == (0, 0)
+
+
+def test_a_chunked_scan_computes_scores_and_states_again():
+    layer = Mamba2(hidden=64, heads=8, head_dim=16, state=32, scan_chunk=8)
+    p = entered("fused")
+    products = {one.name: flops(one) for one in layer.chunk_products(p)}
+    again = [leaf for leaf in leaves(layer.backward(p)) if leaf.name.endswith(" again")]
+    assert [leaf.name for leaf in again] == [
+        "convolution again", "chunk scores again", "states again", "hand on states again",
+    ]  # fmt: skip
+    assert sum(map(flops, again)) == products["chunk scores"] + products["states"]

@@ -16,6 +16,9 @@ def stored_core(
 ) -> Serial:
     """Batched products over full score matrices: such kernels compute what the mask later drops.
 
+    Heads change places with positions in copies. Megatron-LM's products read queries, keys and values where they lie;
+    it copies the result, and backward joins three gradients. Modelling code and XLA copy all four, each way.
+
     Parameters
     ----------
     p : the pass
@@ -28,9 +31,21 @@ def stored_core(
     Returns
     -------
     the operators
+
+    References
+    ----------
+    NVIDIA/Megatron-LM, CoreAttention: context_layer.permute(2, 0, 1, 3).contiguous(); transformers,
+    transpose_for_scores
+
+    Examples
+    --------
+    >>> core = stored_core(Pass(1, 4, 4), batch=2, keys=4, key_dim=8, value_dim=8)
+    >>> [(part.name, getattr(part, "bytes", None)) for part in core.parts]
+    [('scores', None), ('softmax', 128.0), ('weighted values', None), ('place heads', 256.0)]
     """
     rows = p.queries / p.cp
     scores = batch * rows * keys
+    inputs, result = batch * (rows * key_dim + keys * (key_dim + value_dim)), batch * rows * value_dim
 
     def product(name: str, m: Any, n: Any, k: Any) -> Matmul:
         return Matmul(name, m, n, k, batch, p.core_dtype, p.element_bytes, p.element_bytes)
@@ -42,12 +57,23 @@ def stored_core(
     mask = 1 / p.element_bytes
     dropped = (over_scores("attention dropout", Crossings(2 + mask, 2 + mask)),) if p.dropout else ()
     soft = over_scores("softmax", softmax(p.kernels, wide=wide))
+    placed = _placed(p, inputs, result, backward=backward)
     if not backward:
         first, last = (
             product("scores", rows, keys, key_dim),
             product("weighted values", rows, value_dim, keys),
         )
-        return Serial("core", (first, soft, *dropped, last))
+        return Serial("core", (first, soft, *dropped, last, placed))
     values = (product("values dgrad", keys, value_dim, rows), product("weights dgrad", rows, keys, value_dim))
-    inputs = (product("queries dgrad", rows, key_dim, keys), product("keys dgrad", keys, key_dim, rows))
-    return Serial("core backward", (*values, *dropped, soft, *inputs))
+    gradients = (product("queries dgrad", rows, key_dim, keys), product("keys dgrad", keys, key_dim, rows))
+    return Serial("core backward", (*values, *dropped, soft, *gradients, placed))
+
+
+def _placed(p: Pass, inputs: Any, result: Any, *, backward: bool) -> Stream:
+    """Copies that bring heads next to their positions, or back: read and written."""
+    if p.kernels in ("fused", "inductor"):
+        moved, launches = (inputs, 1) if backward else (result, 1)
+    else:
+        moved, launches = inputs + result, 4
+    name = "place heads backward" if backward else "place heads"
+    return Stream(name, 2 * moved * p.element_bytes, "copy", launches)

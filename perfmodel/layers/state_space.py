@@ -189,6 +189,15 @@ class ChunkedScan(Layer):
     def _streams(self, p: Pass, *, backward: bool = False) -> tuple[Stream, Stream, Stream]:
         raise NotImplementedError
 
+    def again(self, p: Pass) -> tuple[Work, ...]:
+        """Work of forward that backward repeats, whatever the policy.
+
+        Parameters
+        ----------
+        p : the pass
+        """
+        return ()
+
     def forward(self, p: Pass) -> Work:
         """Project, convolve, scan chunk by chunk, gate and norm, project, with the messages around them."""
         shapes = self._shapes(p)
@@ -203,7 +212,8 @@ class ChunkedScan(Layer):
         shapes = self._shapes(p)
         into, out = linear_backward("in", p, **shapes[0]), linear_backward("out", p, **shapes[1])
         convolution, states, norm = self._streams(p, backward=True)
-        between: tuple[Work, ...] = (norm, states, backward_of(self.chunk_products(p)), convolution)
+        products = backward_of(self.chunk_products(p))
+        between: tuple[Work, ...] = (norm, *self.again(p), states, products, convolution)
         entry = region_entry(p, self.hidden, *into, backward=True)
         leave = region_exit(p, self.hidden, *out, backward=True)
         return Serial(f"{self.title} backward", (*leave, *out, *between, *into, *entry))
@@ -297,6 +307,18 @@ class Mamba2(ChunkedScan):
             ("values of states", (length, self.head_dim, self.state), heads),
         )
         return tuple(chunk_matmul(name, p, shape=shape, batch=chunks * n) for name, shape, n in shapes)
+
+    def again(self, p: Pass) -> tuple[Work, ...]:
+        """Scores and states of the chunks, the hand-over, and the convolution: its kernels keep none of them.
+
+        References
+        ----------
+        state-spaces/mamba, ssd_combined.py: _mamba_chunk_scan_combined_bwd, mamba_split_conv1d_scan_combined
+        """
+        convolution, states, _ = self._streams(p)
+        scores, _, from_chunks, _ = self.chunk_products(p)
+        again = (convolution, scores, from_chunks, states)
+        return (Serial("scan again", tuple(one._replace(name=f"{one.name} again") for one in again)),)
 
     def _streams(self, p: Pass, *, backward: bool = False) -> tuple[Stream, Stream, Stream]:
         """Convolution, the hand-over of states from chunk to chunk, gate and norm."""
