@@ -5,10 +5,11 @@ import pytest
 from perfmodel import Model, Parallel, Training
 from perfmodel.costs import training_costs
 from perfmodel.decoder import decoder
-from perfmodel.layers import Mamba2, Mlp, Norm, Pass, Residual, SelfAttention
+from perfmodel.layers import Mlp, Norm, Pass, Residual, SelfAttention
 from perfmodel.layers.embedding import Head
 from perfmodel.layers.kept import KERNELS, composed
 from perfmodel.layers.pointwise import Crossings, activation, norm, rotation, softmax
+from perfmodel.layers.state_space import Mamba2
 from perfmodel.work import Stream, flops, leaves, memory_bytes, total
 
 TOKENS = 2 * 16
