@@ -2,16 +2,23 @@
 
 from typing import NamedTuple
 
+from hypothesis import reject
 from hypothesis import strategies as st
 
 from perfmodel.decoder import decoder
 from perfmodel.efficiency import CollectiveFit, Efficiency
+from perfmodel.encoder import encoder
+from perfmodel.errors import InputError
 from perfmodel.hardware import Cluster, Device
+from perfmodel.layers import MixtureOfExperts
+from perfmodel.layers.state_space import Mamba2
 from perfmodel.model import Model
 from perfmodel.parallel import Parallel
 from perfmodel.workload import Training
 
-__all__ = ["Job", "cluster", "clusters", "device", "efficiencies", "gpt", "ideal", "jobs", "models", "spread"]
+__all__ = [
+    "Job", "any_jobs", "cluster", "clusters", "device", "efficiencies", "gpt", "ideal", "jobs", "models", "spread",
+]  # fmt: skip
 
 DEPTH = st.integers(1, 12)
 NO_LOSS = {"host_link": 1, "storage": 1, "host_memory": 1e11}
@@ -184,3 +191,125 @@ def jobs(draw, *, degrees=(1, 2, 4), overlap=None) -> Job:
         draw(clusters(tp * pp * cp * dp)),
         draw(efficiencies()),
     )
+
+
+# --- any job at all -----------------------------------------------------------------------------------------------
+
+FEW, WIDTH = 8, 64
+"""Experts of a layer, and width of a model, of `any_model`."""
+STACKS = ("megatron-lm", "nemo", "torchtitan", "maxtext", "pytorch-fsdp", "megatron-deepspeed", "default")
+ARCHITECTURES = ("Hopper", "Ampere", "Blackwell", "CDNA3", "TPU", "Volta", "some new chip")
+SCHEDULES = ("gpipe", "1f1b", "looped-bfs", "interleaved-1f1b", "zbv", "dualpipev", "interleaved-zero-bubble")
+KINDS = ("dense", "experts", "hybrid", "encoder")
+
+
+def any_model(kind: str, *, layers: int, tp: int, **changes) -> Model:
+    """A small model of a kind, that tp ranks can share."""
+    heads, inner = max(4, tp), 32 * tp
+    if kind == "encoder":
+        fields = {
+            "layers": layers,
+            "hidden": WIDTH,
+            "heads": heads,
+            "inner": inner,
+            "vocabulary": 1000,
+            "positions": 8192,
+        }
+        return encoder(masked_head=True, **(fields | changes))
+    experts = MixtureOfExperts(hidden=WIDTH, inner=8 * tp, experts=FEW, top_k=2, shared_inner=8 * tp)
+    mixer = Mamba2(hidden=WIDTH, heads=heads, head_dim=16, state=8, groups=heads)
+    fields = {
+        "layers": layers,
+        "hidden": WIDTH,
+        "heads": heads,
+        "head_dim": 16,
+        "inner": inner,
+        "vocabulary": 1000,
+    }
+    if kind in ("experts", "hybrid"):
+        fields["feeds"] = (None, experts)
+    if kind == "hybrid":
+        fields["mixers"] = (None, mixer)
+    return decoder(**(fields | changes))
+
+
+def _any_layout(draw, kind: str, tp: int, pp: int, cp: int, dp: int) -> dict:
+    """Fields of `Parallel` that go together."""
+    overlap = draw(st.lists(st.sampled_from(["tp", "cp", "ep", "dp", "pp"]), unique=True).map(tuple))
+    sharding = draw(st.sampled_from(["none", "zero1", "zero2", "zero3", "hsdp"]))
+    routed = kind in ("experts", "hybrid")
+    return {
+        "tp": tp, "pp": pp, "cp": cp, "dp": dp, "overlap": overlap, "sharding": sharding,
+        "schedule": draw(st.sampled_from(SCHEDULES)) if pp > 1 else "auto",
+        "shards": draw(st.sampled_from([1, cp, cp * dp])) if sharding == "hsdp" else None,
+        "ep": draw(st.sampled_from([n for n in (1, 2, 4, 8) if (tp * cp * dp) % n == 0])) if routed else 1,
+        "expert_tp": draw(st.sampled_from([None, 1])) if routed else None,
+        "dispatch": draw(st.sampled_from(["all_to_all", "deduplicated"])),
+        "overlap_shared": draw(st.booleans()) and "ep" not in overlap,
+        "context": draw(st.sampled_from(["ring", "all_gather", "ulysses"])),
+        "tp_overlap": draw(st.sampled_from([None, "ring", "pipelined", "userbuffers"])),
+        "sequence_parallel": draw(st.booleans()), "reshard": draw(st.booleans()), "prefetch": draw(st.booleans()),
+        "gradient_sync": draw(st.sampled_from([None, "every", "last"])),
+        "bucket": draw(st.sampled_from([None, 1000, 10**5])),
+    }  # fmt: skip
+
+
+def _any_work(draw, sequences: int, kind: str) -> Training:
+    """A step of so many sequences."""
+    recompute = draw(st.sampled_from(["none", "selective", "full"]))
+    return Training(
+        global_batch=sequences, sequence_length=draw(st.sampled_from([64, 512, 2048, 8192])),
+        precision=draw(st.sampled_from(["bf16", "fp16", "tf32", "fp32", "fp8", "mxfp8"])), recompute=recompute,
+        recompute_every=draw(st.sampled_from([1, 2])) if recompute != "none" else 1,
+        optimizer=draw(st.sampled_from(["adamw", "adafactor", "sgd_momentum", "muon"])),
+        attention=draw(st.sampled_from(["flash", "unfused"])), dropout=draw(st.booleans()),
+        kernels=draw(st.sampled_from(["fused", "eager"])), fused_optimizer=draw(st.booleans()),
+        expert_imbalance=draw(st.sampled_from([1, 1.5])) if kind in ("experts", "hybrid") else 1,
+    )  # fmt: skip
+
+
+def _any_efficiency(draw) -> Efficiency:
+    if draw(st.booleans()):
+        return draw(efficiencies())
+    return Efficiency.of(draw(st.sampled_from(ARCHITECTURES)), draw(st.sampled_from(STACKS)))
+
+
+def _any_cluster(draw, devices: int) -> Cluster:
+    made = draw(clusters(devices))
+    peak = dict(made.device.peak.known().items())
+    fast = peak["bf16"] * draw(st.sampled_from([1, 2]))
+    port = {"name": "port", "bandwidth": draw(spread(1e9, 5e11))}
+    return made.replace(device=made.device.replace(peak=peak | {"fp8": fast}, host_link=port))
+
+
+@st.composite
+def any_jobs(draw, *, degrees=(1, 2, 4), kinds=KINDS, **fixed) -> Job:
+    """Jobs that break no rule, of every kind of model, schedule, sharding, message, format and software.
+
+    Parameters
+    ----------
+    degrees : of tp, pp, cp and dp
+    kinds : of models
+    fixed : fields of the layout
+    """
+    kind = draw(st.sampled_from(kinds))
+    tp, pp, cp, dp = (draw(st.sampled_from(degrees)) for _ in range(4))
+    cp = 1 if kind == "hybrid" else cp
+    layout = _any_layout(draw, kind, tp, pp, cp, dp) | fixed
+    folded = layout["schedule"] in ("zbv", "dualpipev")
+    if layout["schedule"] in ("looped-bfs", "interleaved-1f1b", "interleaved-zero-bubble"):
+        layout["vpp"] = draw(st.sampled_from([1, 2, 3]))
+    if folded:
+        layout["vpp"] = 2
+    micro_batch, rounds = draw(st.sampled_from([1, 2])), draw(st.integers(1, 4))
+    rounds = rounds * pp * (2 if folded else 1) if pp > 1 else rounds
+    chunks = layout["pp"] * layout.get("vpp", 1)
+    model = any_model(kind, layers=chunks * draw(st.integers(1, 2)), tp=tp, gated=draw(st.booleans()))
+    devices = tp * pp * cp * dp
+    try:
+        placed = Parallel(micro_batch=micro_batch, **layout)
+        work = _any_work(draw, dp * micro_batch * rounds, kind)
+        placed.check(model, work)
+    except InputError:
+        reject()
+    return Job(model, work, placed, _any_cluster(draw, devices), _any_efficiency(draw))
