@@ -14,6 +14,7 @@ A further kind of number (pandas Series, `fractions.Fraction`, numbers with unce
 from __future__ import annotations
 
 import math
+import operator
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from fractions import Fraction
@@ -24,8 +25,8 @@ import numpy as np
 from perfmodel.errors import InputError
 
 __all__ = [
-    "OPERATIONS", "Backend", "Number", "absolute", "ceil", "certain", "exp", "floor", "log", "log2", "maximum",
-    "minimum", "power", "register", "sqrt", "to_float", "where",
+    "OPERATIONS", "Backend", "Number", "absolute", "at_least", "ceil", "certain", "exp", "floor", "greater", "log",
+    "log2", "maximum", "minimum", "power", "register", "sqrt", "to_float", "where",
 ]  # fmt: skip
 
 
@@ -72,7 +73,8 @@ class Backend:
     ----------
     name : shown in errors
     priority : where kinds are mixed, the highest one computes (float 0, ndarray 10, sympy 20)
-    functions : one callable for each name in `OPERATIONS`
+    functions : one callable for each name in `OPERATIONS`; `greater` and `at_least`, too, where Python's own operators
+        will not do
     """
 
     name: str
@@ -140,23 +142,9 @@ def register(kind: type, backend: Backend) -> None:
 
 def _sympy_backend() -> Backend:
     """The symbolic back end; built on the first symbol, so that floats never pay for importing sympy."""
-    import sympy
+    from perfmodel.symbols import FUNCTIONS
 
-    def choice(value: Any) -> Any:
-        return sympy.Symbol(value) if isinstance(value, str) else value
-
-    return Backend("sympy", 20, {
-        # Max and Min are not simplified: doing so costs seconds on sums of maxima and is never needed here
-        "maximum": lambda a, b: sympy.Max(a, b, evaluate=_plain(a, b)),
-        "minimum": lambda a, b: sympy.Min(a, b, evaluate=_plain(a, b)),
-        "ceil": sympy.ceiling, "floor": sympy.floor, "sqrt": sympy.sqrt, "log2": lambda a: sympy.log(a, 2),
-        "log": sympy.log, "exp": sympy.exp, "power": sympy.Pow, "absolute": sympy.Abs,
-        "where": lambda condition, a, b: sympy.Piecewise((choice(a), condition), (choice(b), True)),
-    })  # fmt: skip
-
-
-def _plain(*values: Any) -> bool:
-    return not any(getattr(value, "free_symbols", None) for value in values)
+    return Backend("sympy", 20, FUNCTIONS)
 
 
 def _backend_of(kind: type) -> Backend:
@@ -234,6 +222,26 @@ def certain(condition: Any) -> bool:
     if type(condition) is bool:
         return condition
     return isinstance(condition, np.ndarray | np.bool_) and bool(np.all(condition))
+
+
+def greater(a: Number, b: Number) -> Any:
+    """Whether the first is the larger one; a condition for `where`, which symbols leave undecided.
+
+    Examples
+    --------
+    >>> greater(2.0, 1.0), greater(np.array([1.0, 3.0]), 2.0)
+    (True, array([False,  True]))
+    """
+    if type(a) in _PLAIN and type(b) in _PLAIN:
+        return a > b
+    return _choose(a, b).functions.get("greater", operator.gt)(a, b)  # type: ignore[no-untyped-call]  # of any kind
+
+
+def at_least(a: Number, b: Number) -> Any:
+    """Whether the first is the larger one, or as large; a condition for `where`, which symbols leave undecided."""
+    if type(a) in _PLAIN and type(b) in _PLAIN:
+        return a >= b
+    return _choose(a, b).functions.get("at_least", operator.ge)(a, b)  # type: ignore[no-untyped-call]  # of any kind
 
 
 def ceil(a: Number) -> Any:

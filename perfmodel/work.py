@@ -14,7 +14,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 from typing import Any, NamedTuple
 
-from perfmodel.ops import Number, maximum, where
+from perfmodel.ops import Number, greater, maximum, where
 
 __all__ = [
     "Attention", "Collective", "Leaf", "Matmul", "Overlap", "Pipeline", "Repeat", "Serial", "Stage", "Stages",
@@ -226,7 +226,7 @@ class Stages(NamedTuple):
         worst, most = self.first, self.first.of(entry, body, leave)
         for stage in (self.last, self.middle):
             amount = stage.of(entry, body, leave)
-            more = amount > most
+            more = greater(amount, most)
             worst = Stage(*(where(more, new, old) for new, old in zip(stage, worst, strict=True)))
             most = maximum(amount, most)
         return worst

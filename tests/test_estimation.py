@@ -16,6 +16,7 @@ from perfmodel.estimation.machine import machine
 from perfmodel.estimation.training import step, worst_memory
 from perfmodel.hardware import Cluster
 from perfmodel.parallel import Parallel
+from perfmodel.symbols import compiled
 from perfmodel.work import flops, memory_bytes, total
 from perfmodel.workload import Training
 from tests.strategies import cluster, device, gpt, ideal, jobs
@@ -457,6 +458,45 @@ def test_the_micro_batch_may_be_a_symbol():
     for value in (1, 2, 6):
         one = answers(model, *described(with_(value)), on, fits)[1].seconds
         assert closed(float(value)) == pytest.approx(one, rel=1e-12)
+
+
+EVERY_DEGREE = [
+    (1, 1, 1, 1, 1, 1, 8, 64),
+    (2, 1, 1, 2, 2, 1, 48, 512),
+    (4, 2, 3, 1, 2, 2, 48, 2048),
+    (8, 4, 1, 2, 1, 3, 96, 512),
+]
+
+
+@pytest.mark.parametrize(
+    ("named", "structure"),
+    [
+        (("tp", "cp", "dp", "micro_batch"), {"sharding": "zero1"}),
+        (
+            ("tp", "cp", "dp", "micro_batch"),
+            {"sharding": "zero3", "sequence_parallel": True, "overlap": EVERY_AXIS},
+        ),
+        (("pp", "vpp", "global_batch"), {"sharding": "none"}),
+        (FIELDS, {"sharding": "zero1", "sequence_parallel": True}),
+    ],
+)
+def test_degrees_may_be_symbols(named, structure):
+    """The whole step in one expression, however its ranks lie on the network; built in about two seconds."""
+    model, on, fits = gpt(layers=12, heads=8), cluster(64), Efficiency.load("universal")
+    symbols = dict(zip(named, sympy.symbols(named, positive=True), strict=True))
+    closed: dict = {}
+    for point in EVERY_DEGREE:
+        row = dict(zip(FIELDS, point, strict=True))
+        rest = tuple(value for field, value in row.items() if field not in symbols)
+        if rest not in closed:
+            given_ = tuple((row | symbols).values())
+            _, timed, memory = answers(model, *described(given_, check=False, **structure), on, fits)
+            assert timed.seconds.free_symbols == set(symbols.values())
+            closed[rest] = compiled(list(symbols.values()), [timed.seconds, memory.total])
+        _, one, one_memory = answers(model, *described(point, **structure), on, fits)
+        seconds, held = closed[rest](*(float(row[field]) for field in symbols))
+        assert seconds == pytest.approx(one.seconds, rel=1e-9)
+        assert held == pytest.approx(one_memory.total, rel=1e-9)
 
 
 def test_rates_of_the_machine_may_be_symbols():

@@ -110,6 +110,18 @@ def test_kinds_may_be_mixed(name):
         assert float(operation(float(other), x).subs(x, 4)) == operation(float(other), 4.0)
 
 
+@pytest.mark.parametrize(("a", "b"), [(1.0, 2.0), (2.0, 1.0), (2.0, 2.0)])
+def test_comparisons_are_those_of_the_kind(a, b):
+    x = sympy.Symbol("x", positive=True)
+    column = np.array([a, a])
+    for name, plain in (("greater", a > b), ("at_least", a >= b)):
+        compare = getattr(ops, name)
+        for kind in (float, np.float64, Fraction, int):
+            assert bool(compare(kind(a), kind(b))) is plain
+        assert compare(column, b).tolist() == compare(a, column * 0 + b).tolist() == [plain, plain]
+        assert bool(compare(x, b).subs(x, a)) is bool(compare(a, x).subs(x, b)) is plain
+
+
 def test_where_chooses_elementwise_and_takes_names_too():
     column = np.array([1.0, 5.0])
     np.testing.assert_array_equal(ops.where(column > 2, 0.0, column), [1.0, 0.0])

@@ -13,7 +13,7 @@ from perfmodel.costs.states import optimizer_bytes
 from perfmodel.layers import Layer, Pass
 from perfmodel.layers.embedding import Head
 from perfmodel.model import Model
-from perfmodel.ops import maximum, minimum, where
+from perfmodel.ops import at_least, maximum, minimum, where
 from perfmodel.parallel import Parallel
 from perfmodel.work import Stage, Stages
 from perfmodel.workload import Training
@@ -199,7 +199,7 @@ def _reusing(stage: StageMemory, work: Training, layout: Parallel) -> StageMemor
     """
     if "weights" not in layout.sharded:
         return stage
-    once = where(layout.micro_batches(work.global_batch) <= 1, 1.0, 0.0)
+    once = where(at_least(1, layout.micro_batches(work.global_batch)), 1.0, 0.0)
     return stage._replace(reused=once * minimum(stage.gradients, stage.activations))
 
 

@@ -7,7 +7,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from perfmodel.formulas.pipeline import live_micro_batches
-from perfmodel.ops import ceil, maximum, minimum, where
+from perfmodel.ops import at_least, ceil, greater, maximum, minimum, where
 from perfmodel.parallel import Parallel
 from perfmodel.schedules import Shape, over_shapes, schedule
 from perfmodel.work import Stage, Stages
@@ -56,7 +56,7 @@ def shares(depth: Any, stages: Any, chunks: Any) -> Shares:
     missing = most * stages - depth
     last = most - minimum(ceil(missing / 2), most)
     first = most - minimum(maximum(missing - (most - last), 0), most)
-    alone = stages <= 1
+    alone = at_least(1, stages)
     return Shares(*(where(alone, 1.0, layers / depth) for layers in (first, most, last)))
 
 
@@ -81,16 +81,16 @@ def deal(depth: Any, layout: Parallel) -> Stages:
     [0.26229508196721313, 0.26229508196721313, 0.21311475409836064]
     """
     pp = layout.pp
-    alone, middle = where(pp <= 1, 1.0, 0.0), pp > 2
+    alone, middle = where(at_least(1, pp), 1.0, 0.0), greater(pp, 2)
     if layout.folded:  # one long pipeline of two chunks a rank, bent in its middle
         chunk = shares(depth, pp * layout.vpp, 1)
-        first = where(pp <= 1, 1.0, chunk.first + chunk.last)
+        first = where(at_least(1, pp), 1.0, chunk.first + chunk.last)
         inner = where(middle, 2 * chunk.middle, first)
         ends = where(middle, 0.0, 1.0)
         return Stages(
             Stage("first", first, 1.0, 1.0, 0),
             Stage("middle", inner, ends, ends, where(middle, 1, 0)),
-            Stage("last", where(pp <= 1, 1.0, 2 * chunk.middle), alone, alone, pp - 1),
+            Stage("last", where(at_least(1, pp), 1.0, 2 * chunk.middle), alone, alone, pp - 1),
         )
     held = _given(depth, layout)
     return Stages(

@@ -19,7 +19,7 @@ from perfmodel.costs.stages import deal
 from perfmodel.costs.update import update
 from perfmodel.layers import Pass
 from perfmodel.model import Model
-from perfmodel.ops import minimum, where
+from perfmodel.ops import greater, minimum, where
 from perfmodel.parallel import Parallel, groups
 from perfmodel.work import Collective, Pipeline, Repeat, Serial, Work, flops, total
 from perfmodel.workload import Training
@@ -195,7 +195,9 @@ class _Step:
         """Whether sends may run beside compute: plain 1F1B has nothing else to do while it waits for its neighbours."""
         if "pp" not in self.layout.overlap:
             return 0.0
-        return where(self.layout.vpp > 1, 1.0, 0.0) if self.layout.pipeline_schedule == "1f1b" else 1.0
+        return (
+            where(greater(self.layout.vpp, 1), 1.0, 0.0) if self.layout.pipeline_schedule == "1f1b" else 1.0
+        )
 
     def after(self) -> tuple[Work, ...]:
         """What follows once a step: gradients joined, weights updated."""

@@ -17,6 +17,7 @@ from perfmodel.estimation.timed import Timed, by_kind, leaf_times
 from perfmodel.formulas.training import model_flops_utilisation
 from perfmodel.hardware import Cluster
 from perfmodel.model import Model
+from perfmodel.ops import at_least
 from perfmodel.parallel import Parallel
 from perfmodel.workload import Training
 
@@ -128,8 +129,8 @@ class Memory(NamedTuple):
     @property
     def fits(self) -> Any:
         """Within the device, and what is offloaded within the host where its size is known."""
-        inside = self.total <= self.capacity
-        return inside if self.host_capacity is None else inside & (self.host <= self.host_capacity)
+        inside = at_least(self.capacity, self.total)
+        return inside if self.host_capacity is None else inside & at_least(self.host_capacity, self.host)
 
     @property
     def by_kind(self) -> dict[str, Any]:

@@ -7,7 +7,7 @@ from typing import Any, NamedTuple
 
 from perfmodel.efficiency import OverlapFit
 from perfmodel.estimation.network import Route
-from perfmodel.ops import maximum, minimum, where
+from perfmodel.ops import greater, maximum, minimum, where
 from perfmodel.work import Leaf
 
 __all__ = ["NOTHING", "Shares", "Timed", "beside", "by_kind", "leaf_times", "repeated", "series"]
@@ -128,7 +128,7 @@ def beside(name: str, messages: Timed, cover: Any, fit: OverlapFit) -> Timed:
     hidden = minimum(messages.seconds, cover) * fit.achieved
     exposed = messages.seconds - hidden
     # what sticks out keeps the mix of resources of the whole message, what is hidden its mix of axes
-    share = where(messages.seconds > 0, exposed / maximum(messages.seconds, 1e-300), 0.0)
+    share = where(greater(messages.seconds, 0), exposed / maximum(messages.seconds, 1e-300), 0.0)
     lost = fit.slowdown * hidden
     covered = _scaled(by_kind(messages), 1 - share)
     return series(

@@ -12,7 +12,7 @@ from perfmodel.estimation.timed import Timed, series
 from perfmodel.estimation.timing import Clock
 from perfmodel.hardware import Cluster
 from perfmodel.model import Model
-from perfmodel.ops import log2, maximum, minimum, where
+from perfmodel.ops import greater, log2, maximum, minimum, where
 from perfmodel.parallel import Parallel
 from perfmodel.work import Collective, Leaf, Stream, kernels, total
 from perfmodel.workload import Training
@@ -81,7 +81,7 @@ def _host(costs: Costs, rates: Machine, busy: Any) -> tuple[Timed, ...]:
 def launches(costs: Costs, rates: Machine) -> Any:
     """Kernels that the host launches in one step, mean over the stages; a message over one rank is none [-]."""
     passes = rates.efficiency.stream.passes
-    sent = {axis: where(group.ranks > 1, 1.0, 0.0) for axis, group in costs.groups.items()}
+    sent = {axis: where(greater(group.ranks, 1), 1.0, 0.0) for axis, group in costs.groups.items()}
 
     def measure(leaf: Leaf) -> Any:
         if isinstance(leaf, Collective):
@@ -95,7 +95,7 @@ def launches(costs: Costs, rates: Machine) -> Any:
 def communicators(costs: Costs) -> Any:
     """Axes over which devices talk; each has a communicator with buffers of its own [-]."""
     axes = ("tp", "cp", "pp", "ep", "data")
-    return sum(where(costs.groups[axis].ranks > 1, 1.0, 0.0) for axis in axes if axis in costs.groups)
+    return sum(where(greater(costs.groups[axis].ranks, 1), 1.0, 0.0) for axis in axes if axis in costs.groups)
 
 
 def worst_memory(costs: Costs, rates: Machine, offloaded_to: str = "host") -> Memory:
@@ -131,5 +131,5 @@ def worst_memory(costs: Costs, rates: Machine, offloaded_to: str = "host") -> Me
 
 
 def _larger(a: StageMemory, b: StageMemory) -> StageMemory:
-    more = b.total > a.total
+    more = greater(b.total, a.total)
     return StageMemory(*(where(more, new, old) for new, old in zip(b, a, strict=True)))

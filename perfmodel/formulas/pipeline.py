@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from perfmodel.ops import Number, maximum, minimum, where
+from perfmodel.ops import Number, greater, maximum, minimum, where
 
 __all__ = [
     "bubble_fraction", "bubble_time", "dual_pipe_bubble_time", "live_micro_batches", "pipeline_time",
@@ -204,4 +204,4 @@ def live_micro_batches(*, stage: Number, stages: Number, micro_batches: Number, 
     """
     plain = stages - stage
     interleaved = (2.0 * (stages - stage - 1) + (chunks - 1) * stages + 1) / chunks
-    return minimum(micro_batches * 1.0, where(chunks > 1, interleaved, plain * 1.0))
+    return minimum(micro_batches * 1.0, where(greater(chunks, 1), interleaved, plain * 1.0))

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from perfmodel.ops import Number, where
+from perfmodel.ops import Number, greater, where
 
 __all__ = ["axis_all_to_all", "axis_bandwidth", "axis_hops"]
 
@@ -39,7 +39,7 @@ def axis_bandwidth(*, members: Number, spacing: Number, closed: Number, link_ban
     >>> axis_bandwidth(members=16.0, spacing=1.0, closed=1.0, link_bandwidth=4.5e10)
     90000000000.0
     """
-    return where(members > 1, (1.0 + closed) * link_bandwidth / spacing, 0.0)
+    return where(greater(members, 1), (1.0 + closed) * link_bandwidth / spacing, 0.0)
 
 
 def axis_hops(*, members: Number, spacing: Number, closed: Number) -> Any:
@@ -66,7 +66,9 @@ def axis_hops(*, members: Number, spacing: Number, closed: Number) -> Any:
     >>> axis_hops(members=16.0, spacing=1.0, closed=1.0), axis_hops(members=16.0, spacing=1.0, closed=0.0)
     (8.0, 15.0)
     """
-    return where(members > 1, spacing * (closed * members / 2.0 + (1.0 - closed) * (members - 1.0)), 0.0)
+    return where(
+        greater(members, 1), spacing * (closed * members / 2.0 + (1.0 - closed) * (members - 1.0)), 0.0
+    )
 
 
 def axis_all_to_all(
@@ -104,4 +106,4 @@ def axis_all_to_all(
     0.04
     """
     busy = payload * members * spacing / (4.0 * (1.0 + closed) * link_bandwidth)
-    return where(members > 1, busy, 0.0)
+    return where(greater(members, 1), busy, 0.0)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from perfmodel.layers.base import Pass, region_entry, region_exit
-from perfmodel.ops import where
+from perfmodel.ops import greater, where
 from perfmodel.work import Collective, Repeat, Work
 
 __all__ = ["entering", "leaving", "routed_tokens", "sent"]
@@ -96,7 +96,7 @@ def leaving(p: Pass, *, width: int, copies: int, backward: bool = False) -> tupl
 
 def _shared(p: Pass, kind: str, width: int, copies: int) -> Collective:
     """A message among the ranks that share an expert: of every token once, or of the copies that were sent."""
-    rows = routed_tokens(p) * where(p.ep > 1, copies * p.expert_load, 1)
+    rows = routed_tokens(p) * where(greater(p.ep, 1), copies * p.expert_load, 1)
     return Collective(
         f"expert tp {kind.replace('_', '-')}", kind, rows * width * p.element_bytes, "expert tp"
     )
@@ -105,4 +105,4 @@ def _shared(p: Pass, kind: str, width: int, copies: int) -> Collective:
 def _whole(p: Pass, width: int) -> Work:
     """Every tensor rank gets back the tokens that the others have taken to experts."""
     gather = Collective("tp all-gather tokens", "all_gather", p.tokens * width * p.element_bytes, "tp")
-    return Repeat("tokens of other ranks", where(p.tp_in_experts < p.tp, 1, 0), gather)
+    return Repeat("tokens of other ranks", where(greater(p.tp, p.tp_in_experts), 1, 0), gather)

@@ -21,7 +21,7 @@ from perfmodel.layers.kept import activation_tensors
 from perfmodel.layers.mlp import Mlp
 from perfmodel.layers.pointwise import activation, operators
 from perfmodel.layers.results import Result
-from perfmodel.ops import maximum, minimum, where
+from perfmodel.ops import greater, maximum, minimum, where
 from perfmodel.work import Collective, Matmul, Overlap, Repeat, Serial, Stream, Work
 
 __all__ = ["MixtureOfExperts", "experts_hit"]
@@ -202,7 +202,7 @@ class MixtureOfExperts(Layer):
         if p.deduplicated:
             return ()
         sort = stream(name, p, elements=self._rows(p) * self.width, passes=2, kind="permute")
-        return (Repeat("copies from other ranks", where(p.ep > 1, 1, 0), sort),)
+        return (Repeat("copies from other ranks", where(greater(p.ep, 1), 1, 0), sort),)
 
     def _sent(self, name: str, p: Pass) -> Collective:
         return sent(name, p, width=self.width, copies=self.top_k)

@@ -8,7 +8,7 @@ from pydantic import Field, field_validator, model_validator
 
 from perfmodel.errors import Faults, InputError
 from perfmodel.layers.context import Context
-from perfmodel.ops import maximum, where
+from perfmodel.ops import greater, maximum, where
 from perfmodel.parallel.axes import AXES, Axis
 from perfmodel.schedules import schedule_class
 from perfmodel.schedules.zbv import Folded
@@ -147,7 +147,7 @@ class Degrees(Spec):
         >>> [Degrees(tp=2, ep=ep, expert_tp=given).tp_in_experts for ep, given in ((1, None), (8, None), (8, 2))]
         [2, 1, 2]
         """
-        return where(self.ep > 1, 1, self.tp) if self.expert_tp is None else self.expert_tp
+        return where(greater(self.ep, 1), 1, self.tp) if self.expert_tp is None else self.expert_tp
 
     @model_validator(mode="after")
     def _hidden_once(self) -> Self:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any, NamedTuple
 
-from perfmodel.ops import floor, maximum, minimum, where
+from perfmodel.ops import at_least, floor, greater, maximum, minimum, where
 from perfmodel.parallel.axes import Axis
 from perfmodel.parallel.degrees import Degrees
 
@@ -125,7 +125,7 @@ def _split(data: Ranks, shards: Any) -> tuple[Ranks, Ranks]:
     if isinstance(data, Group):
         return Group(shards, data.stride), Group(copies, data.stride * shards)
     jump = data.jump * maximum(shards / data.block, 1.0)
-    stride = where(shards < data.block, data.stride * shards, jump)
+    stride = where(greater(data.block, shards), data.stride * shards, jump)
     left = maximum(data.block / shards, 1.0)  # members of a block that hold the same part
     return data._replace(ranks=shards, block=minimum(data.block, shards)), Spread(copies, stride, left, jump)
 
@@ -151,7 +151,7 @@ def _of_stage(layout: Degrees, ranks: Any, stride: Any) -> Ranks:
     for axis in inside:
         together = together * getattr(layout, axis)
     apart = together * layout.pp
-    far = stride >= together
+    far = at_least(stride, together)
     return Spread(
         ranks,
         stride=where(far, stride * layout.pp, stride),

@@ -7,7 +7,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from perfmodel.ops import minimum, where
+from perfmodel.ops import greater, minimum, where
 
 __all__ = ["Choice", "Route", "Way", "fastest"]
 
@@ -87,7 +87,7 @@ def fastest(ways: Sequence[Way]) -> tuple[Any, dict[str, Any], Choice]:
     index: Any = 0
     for place, way in enumerate(others, start=1):
         offered = _offered(way)
-        better = offered < seconds
+        better = greater(seconds, offered)
         resources = {name: where(better, way.resources[name], kept) for name, kept in resources.items()}
         index = where(better, place, index)
         seconds = minimum(offered, seconds)
@@ -95,4 +95,4 @@ def fastest(ways: Sequence[Way]) -> tuple[Any, dict[str, Any], Choice]:
 
 
 def _offered(way: Way) -> Any:
-    return where(way.open > 0, way.seconds, NEVER)
+    return where(greater(way.open, 0), way.seconds, NEVER)

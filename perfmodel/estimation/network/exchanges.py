@@ -9,7 +9,7 @@ from perfmodel.estimation.network.loads import Load, pair, several, way
 from perfmodel.estimation.network.placement import Hop, exchange_bandwidth, torus_hops
 from perfmodel.formulas.collectives import gather_factor
 from perfmodel.formulas.exchange import dispatch_factor
-from perfmodel.ops import maximum, minimum, where
+from perfmodel.ops import greater, maximum, minimum, where
 
 __all__ = ["dispatched", "pairwise", "rail_aligned"]
 
@@ -47,7 +47,7 @@ def rail_aligned(payload: Any, hops: list[Hop]) -> Way:
     for hop in hops[1:]:
         messages = hop.parts / hop.whole - 1.0
         loads.append(_exchange(payload, hop, (ranks - hop.fewest) / ranks, messages, exchange_bandwidth(hop)))
-    return way("rail-aligned", hops, loads, open=where(inner.inside > 1, several(inner), 0.0))
+    return way("rail-aligned", hops, loads, open=where(greater(inner.inside, 1), several(inner), 0.0))
 
 
 def dispatched(payload: Any, copies: Any, most_domains: int | None, hops: list[Hop]) -> Way:

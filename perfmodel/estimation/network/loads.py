@@ -7,7 +7,7 @@ from typing import Any, NamedTuple
 from perfmodel.estimation.network.choice import Way
 from perfmodel.estimation.network.placement import Hop, torus_hops
 from perfmodel.formulas.roofline import smooth_parts
-from perfmodel.ops import maximum, where
+from perfmodel.ops import at_least, greater, maximum, where
 
 __all__ = ["Load", "fraction", "outermost", "pair", "ring_steps", "several", "way"]
 
@@ -44,7 +44,7 @@ def way(name: str, hops: list[Hop], loads: list[Load], open: Any = 1.0) -> Way:
         latency = latency + load.steps
         busy[hop.tier.name] = seconds
         slowest = maximum(slowest, seconds)
-    start = where(hops[0].parts > 1, outermost(hops, [hop.tier.fit.start for hop in hops]), 0.0)
+    start = where(greater(hops[0].parts, 1), outermost(hops, [hop.tier.fit.start for hop in hops]), 0.0)
     exponent = outermost(hops, [hop.tier.fit.exponent for hop in hops])
     whole, waiting = smooth_parts(a=start + latency, b=slowest, exponent=exponent)
     return Way(name, whole, {"network_latency": waiting, **_to_slowest(busy, slowest, whole - waiting)}, open)
@@ -60,7 +60,7 @@ def outermost(hops: list[Hop], values: list[Any]) -> Any:
     """
     found = values[0]
     for hop, value in zip(hops[1:], values[1:], strict=True):
-        found = where(hop.inside > hop.below, value, found)
+        found = where(greater(hop.inside, hop.below), value, found)
     return found
 
 
@@ -69,7 +69,7 @@ def _to_slowest(busy: dict[str, Any], slowest: Any, seconds: Any) -> dict[str, A
     found: dict[str, Any] = {}
     left: Any = 1.0
     for name, value in busy.items():
-        taken = where(value >= slowest, left, 0.0)
+        taken = where(at_least(value, slowest), left, 0.0)
         found[name] = taken * seconds
         left = left - taken
     return found
@@ -77,7 +77,7 @@ def _to_slowest(busy: dict[str, Any], slowest: Any, seconds: Any) -> dict[str, A
 
 def several(inner: Hop) -> Any:
     """1 where the group lies in several of the innermost domains, else 0 [-]."""
-    return where(inner.whole > 1, 1.0, 0.0)
+    return where(greater(inner.whole, 1), 1.0, 0.0)
 
 
 def fraction(kind: str, hop: Hop) -> Any:
@@ -88,7 +88,7 @@ def fraction(kind: str, hop: Hop) -> Any:
 
 def pair(hop: Hop) -> Any:
     """Two ranks alone have fewer channels."""
-    return where(hop.inside > 2, 1.0, hop.tier.fit.pair)
+    return where(greater(hop.inside, 2), 1.0, hop.tier.fit.pair)
 
 
 def ring_steps(hop: Hop) -> Any:

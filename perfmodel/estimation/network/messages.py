@@ -11,7 +11,7 @@ from perfmodel.estimation.network.exchanges import dispatched, pairwise, rail_al
 from perfmodel.estimation.network.loads import outermost
 from perfmodel.estimation.network.placement import Hop, placement
 from perfmodel.estimation.network.reductions import hierarchical, nvls, nvls_tree, ring, sharp, tree
-from perfmodel.ops import certain, floor, where
+from perfmodel.ops import at_least, certain, floor, greater, where
 from perfmodel.parallel import Ranks
 from perfmodel.work import Collective
 
@@ -47,7 +47,7 @@ def collective_seconds(work: Collective, m: Machine, group: Ranks, hops: list[Ho
     -------
     seconds, the same by resource, and how it travels
     """
-    if certain(group.ranks <= 1):
+    if certain(at_least(1, group.ranks)):
         return Message(0.0, dict.fromkeys(("network_latency", *(tier.name for tier in m.tiers)), 0.0), None)
     if work.kind == "send":
         return _send(work, m, group)
@@ -63,7 +63,7 @@ def _ways(work: Collective, hops: list[Hop]) -> Iterator[Way]:
     One that none of the groups can take is left out.
     """
     kind, payload, inner = work.kind, work.payload, hops[0].tier
-    several = not certain(hops[0].whole <= 1)
+    several = not certain(at_least(1, hops[0].whole))
     if kind == "dispatch":
         yield dispatched(payload, work.copies, work.most_domains, hops)
     elif kind == "all_to_all":
@@ -97,12 +97,12 @@ def _send(work: Collective, m: Machine, group: Ranks) -> Message:
     wire: dict[str, Any] = {first.name: work.payload / (first.fit.send * _link(first, group, m))}
     index: Any = 0
     for place, (inner, outer) in enumerate(zip(m.tiers, m.tiers[1:], strict=False), start=1):
-        apart = group.stride >= inner.size
+        apart = at_least(group.stride, inner.size)
         start = where(apart, outer.fit.start + outer.fit.step, start)
         wire = {name: where(apart, 0.0, seconds) for name, seconds in wire.items()}
         wire[outer.name] = where(apart, work.payload / (outer.fit.send * _link(outer, group, m)), 0.0)
         index = where(apart, place, index)
-    several = where(group.ranks > 1, 1.0, 0.0)
+    several = where(greater(group.ranks, 1), 1.0, 0.0)
     shares = {name: several * seconds for name, seconds in wire.items()}
     latency = several * start
     route = Route(Choice(("send",), 0), Choice(tuple(tier.name for tier in m.tiers), index))
@@ -114,5 +114,5 @@ def _link(tier: TierRate, group: Ranks, m: Machine) -> Any:
         return tier.link
     # neighbours whole domains apart have the same place in their nodes: they meet on one rail
     domain = m.tiers[0].size
-    aligned = floor(group.stride / domain) * domain >= group.stride
+    aligned = at_least(floor(group.stride / domain) * domain, group.stride)
     return where(aligned, tier.bandwidth, tier.cross_rail)

@@ -7,7 +7,7 @@ from typing import Any, NamedTuple
 
 from perfmodel.estimation.machine import TierRate
 from perfmodel.formulas.torus import axis_all_to_all, axis_bandwidth, axis_hops
-from perfmodel.ops import ceil, maximum, minimum, where
+from perfmodel.ops import at_least, ceil, greater, maximum, minimum, where
 from perfmodel.parallel import Ranks
 
 __all__ = ["Hop", "exchange_bandwidth", "gather_bandwidth", "placement", "torus_hops"]
@@ -65,7 +65,7 @@ def placement(group: Ranks, tiers: tuple[TierRate, ...]) -> list[Hop]:
             inside = minimum(ranks, group.within(tier.size))
             whole = ceil(ranks / inside)
         fewest = ranks - (parts - 1.0) * below
-        crossed = where(inside > below, 1.0, 0.0)
+        crossed = where(greater(inside, below), 1.0, 0.0)
         hops.append(Hop(tier, inside, below, fewest, parts, whole, group.stride, crossed))
         below, parts = inside, whole
     return hops
@@ -80,10 +80,10 @@ def gather_bandwidth(hop: Hop) -> Any:
         wide = sum(
             axis_bandwidth(members=m, spacing=s, closed=c, link_bandwidth=tier.link) for m, s, c in _axes(hop)
         )
-        return where(hop.inside > 1, wide, tier.link)
+        return where(greater(hop.inside, 1), wide, tier.link)
     wide = tier.bandwidth
     for members, links in reversed(tier.subset_links):
-        wide = where(hop.inside > members, wide, minimum(links * tier.link, tier.bandwidth))
+        wide = where(greater(hop.inside, members), wide, minimum(links * tier.link, tier.bandwidth))
     return wide
 
 
@@ -97,7 +97,7 @@ def exchange_bandwidth(hop: Hop) -> Any:
         busy = axis_all_to_all(payload=1.0, members=m, spacing=s, closed=c, link_bandwidth=tier.link)
         longest = maximum(longest, busy)
     sent = 1.0 - 1.0 / hop.inside
-    return where(hop.inside > 1, sent / where(hop.inside > 1, longest, 1.0), tier.link)
+    return where(greater(hop.inside, 1), sent / where(greater(hop.inside, 1), longest, 1.0), tier.link)
 
 
 def torus_hops(hop: Hop) -> Any:
@@ -111,7 +111,7 @@ def _axes(hop: Hop) -> Iterator[tuple[Any, Any, Any]]:
     for side, closed in hop.tier.torus:
         reach = _within(span / inner, side)
         spacing = _within(hop.stride / inner, side)
-        ring = where(reach >= side, 1.0, 0.0) if closed else 0.0
+        ring = where(at_least(reach, side), 1.0, 0.0) if closed else 0.0
         yield reach / spacing, spacing, ring
         inner = inner * side
 

@@ -9,7 +9,7 @@ from perfmodel.estimation.network.loads import Load, fraction, pair, ring_steps,
 from perfmodel.estimation.network.placement import Hop, gather_bandwidth
 from perfmodel.formulas.all_reduce import in_switch_factor
 from perfmodel.formulas.collectives import all_reduce_factor, gather_factor
-from perfmodel.ops import log2, minimum, where
+from perfmodel.ops import greater, log2, minimum, where
 
 __all__ = ["SWITCH_RANKS", "hierarchical", "nvls", "nvls_tree", "ring", "sharp", "tree"]
 
@@ -38,7 +38,7 @@ def ring(kind: str, payload: Any, hops: list[Hop]) -> Way:
     ]
     inner = hops[0]
     if inner.tier.torus:  # no ring goes through a slice and on to the next
-        return way("torus", hops, loads, open=where(inner.whole > 1, 0.0, 1.0))
+        return way("torus", hops, loads, open=where(greater(inner.whole, 1), 0.0, 1.0))
     return way("ring", hops, loads)
 
 
@@ -66,7 +66,7 @@ def nvls(payload: Any, hops: list[Hop]) -> Way:
     hops : where its ranks lie
     """
     idle = [Load(0.0, 0.0, hop.tier.bandwidth) for hop in hops[1:]]
-    alone = where(hops[0].whole > 1, 0.0, where(hops[0].inside > SWITCH_RANKS, 1.0, 0.0))
+    alone = where(greater(hops[0].whole, 1), 0.0, where(greater(hops[0].inside, SWITCH_RANKS), 1.0, 0.0))
     return way("nvls", hops, [_switch(payload, hops[0]), *idle], open=alone)
 
 
@@ -78,7 +78,7 @@ def nvls_tree(payload: Any, hops: list[Hop]) -> Way:
     payload : of the message [B]
     hops : where its ranks lie
     """
-    across = where(hops[0].inside > SWITCH_RANKS, several(hops[0]), 0.0)
+    across = where(greater(hops[0].inside, SWITCH_RANKS), several(hops[0]), 0.0)
     return way("nvls tree", hops, [_switch(payload, hops[0]), *_branches(payload, hops)], open=across)
 
 
