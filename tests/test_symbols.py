@@ -38,7 +38,7 @@ def test_a_node_is_what_it_stands_for(name):
             assert float(node.subs(values)) == pytest.approx(float(plain.subs(values)), rel=1e-14)
 
 
-@pytest.mark.parametrize("name", set(EACH) - {"ceil", "floor"})
+@pytest.mark.parametrize("name", ["maximum", "minimum", "where", "power", "log2"])
 def test_its_derivative_is_that_of_what_it_stands_for(name):
     node, _ = EACH[name]
     code, change = (sympy.lambdify((X, Y), each, "math") for each in (node, (3 * node).diff(X)))
