@@ -35,6 +35,14 @@ def test_a_job_keeps_and_offloads_what_it_is_told(capsys: pytest.CaptureFixture[
     assert "on its storage" in out
 
 
+def test_an_optimizer_of_many_kernels_takes_longer(capsys: pytest.CaptureFixture[str]) -> None:
+    fused, apart = (
+        json.loads(run(f"{JOB} --json {option}", capsys)[1])["step_time"]
+        for option in ("--fused-optimizer", "--no-fused-optimizer")
+    )
+    assert apart > fused
+
+
 def test_a_job_that_fits(capsys: pytest.CaptureFixture[str]) -> None:
     code, out, err = run(JOB, capsys)
     assert code == 0, err

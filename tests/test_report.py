@@ -106,3 +106,14 @@ def test_conventions_of_utilisation_are_named(est: pm.TrainingEstimate) -> None:
     assert est.utilisation("hardware") == est.hfu
     with pytest.raises(InputError, match="causal, palm, hardware"):
         est.utilisation("guess")
+
+
+def test_the_first_line_names_what_is_not_as_usual(est: pm.TrainingEstimate) -> None:
+    assert "tp 2, pp 2, dp 4, zero1, micro batch 1" in repr(est).splitlines()[0]
+    unusual = {
+        "sharding": "hsdp", "shards": 4, "cp": 2, "context": "all_gather", "schedule": "gpipe",
+        "order": ("tp", "pp", "cp", "dp"), "dp": 2,
+    }  # fmt: skip
+    odd = pm.estimate(est.model, est.work, est.layout.replace(**unusual), est.cluster)
+    told = "dp 2, context by all_gather, schedule gpipe, order tp pp cp dp, hsdp of 4, micro batch 1"
+    assert told in repr(odd).splitlines()[0]

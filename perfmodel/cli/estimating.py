@@ -59,6 +59,9 @@ def estimate(  # noqa: PLR0917  # one parameter an option
         str | None, typer.Option(help='Storage bandwidth of one device, such as "3 GB/s"; for nvme.')
     ] = None,
     optimizer: Annotated[str, typer.Option(help=", ".join(OPTIMIZERS) + ".")] = "adamw",
+    fused_optimizer: Annotated[
+        bool, typer.Option(help="A few kernels update all tensors; else each has its own.")
+    ] = True,
     attention: Annotated[str, typer.Option(help="flash or unfused.")] = "flash",
     tp: Annotated[int, typer.Option(help="Tensor-parallel degree.")] = 1,
     pp: Annotated[int, typer.Option(help="Pipeline-parallel degree.")] = 1,
@@ -113,6 +116,7 @@ def estimate(  # noqa: PLR0917  # one parameter an option
         kernels=kernels,
         offload=Offload.of(listed(offload), to=offload_to),
         optimizer=optimizer,
+        fused_optimizer=fused_optimizer,
         attention=attention,
     )
     layout = pm.Parallel(

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from html import escape
 from typing import TYPE_CHECKING, Any
 
 from perfmodel.errors import InputError, MissingExtraError
 from perfmodel.estimation import Memory, TrainingEstimate
 from perfmodel.estimation.result import view
+from perfmodel.parallel import AXES, Parallel
 from perfmodel.units import show
 
 if TYPE_CHECKING:
@@ -63,21 +64,32 @@ RESOURCES = {
 
 
 def describe(est: TrainingEstimate) -> str:
-    """The question in one line: model, machine, layout, batch."""
+    """The question in one line: model, machine, layout, batch; what is not as usual is named."""
     layout, work = est.layout, est.work
-    degrees = [
-        f"{axis} {getattr(layout, axis)}"
-        for axis in ("tp", "cp", "ep", "pp", "vpp", "dp")
-        if getattr(layout, axis) > 1 or axis == "dp"
-    ]
-    if layout.expert_tp is not None:
-        degrees.append(f"expert tp {layout.expert_tp}")
     return (
-        f"{est.model.name} on {est.cluster.devices} x {est.cluster.device.name}: {', '.join(degrees)}, "
-        f"{layout.sharding}, micro batch {layout.micro_batch}, global batch {work.global_batch} x "
+        f"{est.model.name} on {est.cluster.devices} x {est.cluster.device.name}: {', '.join(_spread(layout))}, "
+        f"micro batch {layout.micro_batch}, global batch {work.global_batch} x "
         f"{_sample(est)}, {work.precision}, recompute {work.policy}"
         + (f", offload {work.offload.words}" if work.offload.words else "")
     )
+
+
+def _spread(layout: Parallel) -> Iterator[str]:
+    """How the model is spread, in words: degrees, then what goes with them."""
+    yield from (
+        f"{axis} {getattr(layout, axis)}"
+        for axis in ("tp", "cp", "ep", "pp", "vpp", "dp")
+        if getattr(layout, axis) > 1 or axis == "dp"
+    )
+    if layout.expert_tp is not None:
+        yield f"expert tp {layout.expert_tp}"
+    if layout.cp > 1 and layout.context != "ring":
+        yield f"context by {layout.context}"
+    if layout.schedule != "auto":
+        yield f"schedule {layout.schedule}"
+    if layout.order != AXES:
+        yield f"order {' '.join(layout.order)}"
+    yield layout.sharding if layout.shards is None else f"{layout.sharding} of {layout.shards}"
 
 
 def _sample(est: TrainingEstimate) -> str:
