@@ -20,11 +20,11 @@ from perfmodel.calibration import calibrate
 from perfmodel.decoder import Decoder, decoder
 from perfmodel.efficiency import Efficiency, Software, efficiencies, software
 from perfmodel.encoder import Encoder, encoder
-from perfmodel.estimation import TrainingEstimate, estimate
+from perfmodel.estimation import TrainingEstimate, as_run, estimate
 from perfmodel.hardware import Cluster, Device, Link, Node, Tier, devices, systems
 from perfmodel.model import Block, Model, models
 from perfmodel.native import cnn, dlrm, lstm_classifier, mlp, resnet50
-from perfmodel.parallel import Parallel, as_run
+from perfmodel.parallel import Parallel
 from perfmodel.report import compare
 from perfmodel.validation import validate
 from perfmodel.workload import Training

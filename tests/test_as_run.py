@@ -5,7 +5,8 @@ from __future__ import annotations
 import pytest
 
 from perfmodel.errors import UnknownNameError
-from perfmodel.parallel import Parallel, as_run
+from perfmodel.estimation import as_run
+from perfmodel.parallel import Parallel
 from perfmodel.validation.rows import training_job
 from perfmodel.validation.scores import read_rows
 from perfmodel.workload import Training

@@ -5,6 +5,7 @@ from __future__ import annotations
 from perfmodel.efficiency import Efficiency
 from perfmodel.efficiency.software import known
 from perfmodel.errors import InputError
+from perfmodel.estimation.recipes import as_run
 from perfmodel.estimation.result import Limiter, Memory, Overlapped, TrainingEstimate
 from perfmodel.estimation.timed import Timed
 from perfmodel.estimation.training import estimate_training
@@ -13,7 +14,7 @@ from perfmodel.model import Model
 from perfmodel.parallel import Parallel
 from perfmodel.workload import Training
 
-__all__ = ["Limiter", "Memory", "Overlapped", "Timed", "TrainingEstimate", "estimate"]
+__all__ = ["Limiter", "Memory", "Overlapped", "Timed", "TrainingEstimate", "as_run", "estimate"]
 
 
 def estimate(

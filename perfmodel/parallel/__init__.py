@@ -3,7 +3,6 @@
 from perfmodel.parallel.axes import AXES
 from perfmodel.parallel.layout import Parallel
 from perfmodel.parallel.placement import Group, Ranks, Spread, groups
-from perfmodel.parallel.recipes import as_run
 from perfmodel.parallel.rules import RULES
 
-__all__ = ["AXES", "RULES", "Group", "Parallel", "Ranks", "Spread", "as_run", "groups"]
+__all__ = ["AXES", "RULES", "Group", "Parallel", "Ranks", "Spread", "groups"]

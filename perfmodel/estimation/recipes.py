@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from perfmodel.efficiency.software import known
-from perfmodel.parallel.layout import Parallel
+from perfmodel.parallel import Parallel
 from perfmodel.workload import Training
 
 __all__ = ["as_run"]
