@@ -6,7 +6,7 @@ from typing import Any
 
 from perfmodel.costs.parameters import Held
 from perfmodel.ops import where
-from perfmodel.parallel import Parallel, groups
+from perfmodel.parallel import Parallel
 from perfmodel.work import Serial, Stream, Work
 from perfmodel.workload import Precision, Training
 
@@ -50,7 +50,9 @@ def packed(
     [('unpack weights', 4.0), ('pack gradients', 6.0)]
     """
     formats, before, after = job.formats, [], []
-    split = sum(amount * _apart(layout, alike) for alike, amount in parameters.items())
+    split: Any = 0
+    if layout.packing != "none":
+        split = sum(amount * _apart(layout, alike) for alike, amount in parameters.items())
     comes = "weights" in layout.sharded and (layout.reshard or not backward)
     if comes and layout.packing == "rows":
         before.append(Stream("unpack weights", 2 * formats.weight_bytes * split, "copy"))
@@ -92,7 +94,7 @@ def _read(job: Training) -> Any:
 
 def _apart(layout: Parallel, alike: str) -> Any:
     """1 where several ranks split what is held alike, else 0 [-]."""
-    return where(groups(layout)[layout.state_axis(alike)].ranks > 1, 1.0, 0.0)
+    return where(layout.ranks_that_split(alike) > 1, 1.0, 0.0)
 
 
 def _gradient_bytes(formats: Precision, layout: Parallel) -> Any:
