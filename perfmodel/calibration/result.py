@@ -6,7 +6,7 @@ from collections import Counter
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, NamedTuple, Self
+from typing import Any, NamedTuple, Self, TypeVar
 
 import yaml
 
@@ -17,7 +17,10 @@ from perfmodel.hardware import Device
 from perfmodel.specs import Spec, bundled_folder
 from perfmodel.units import exact, show
 
-__all__ = ["Block", "Calibration", "Found", "set_yaml"]
+__all__ = ["Block", "Calibration", "Found", "saved"]
+
+S = TypeVar("S", bound=Spec)
+"""A kind of set."""
 
 SECONDS = ("latency", "start", "step", "launch")
 """Last words of the names of constants that are times."""
@@ -141,15 +144,7 @@ class Calibration:
         -------
         the set as it was written
         """
-        file = Path(path)
-        if file.suffix not in (".yaml", ".yml"):
-            raise InputError(f"{file}: an efficiency set is a .yaml file")
-        named = self.efficiency.replace(id=file.stem)
-        try:
-            file.write_text(set_yaml(named, "efficiency"), encoding="utf-8")
-        except OSError as error:
-            raise InputError(f"can't write {file}: {error.strerror}") from None
-        return named
+        return saved(self.efficiency, "efficiency", path)
 
     def to_dict(self) -> dict[str, Any]:
         """Everything, as `perfmodel calibrate --json` prints it: SI numbers, null for what is not known."""
@@ -208,26 +203,35 @@ def _known(fields: dict[str, Any]) -> dict[str, Any]:
     }
 
 
-def set_yaml(fitted: Spec, kind: str) -> str:
-    """A set of fits as the text of its file.
+def saved(fitted: S, kind: str, path: str | Path) -> S:
+    """Write a set of fits as a YAML file that its class loads; its id becomes the name of the file.
 
     Parameters
     ----------
     fitted : the set
-    kind : efficiency or software: which schema it has
+    kind : efficiency or software: which schema it has, named in the file's first line
+    path : of the file, ending in .yaml
 
     Returns
     -------
-    YAML, its schema named in the first line
+    the set as it was written
 
-    Examples
-    --------
-    >>> print(set_yaml(Efficiency.load("hopper"), "efficiency").splitlines()[1])
-    id: hopper
+    Raises
+    ------
+    InputError
+        if the file has another ending or can't be written
     """
+    file = Path(path)
+    if file.suffix not in (".yaml", ".yml"):
+        raise InputError(f"{file}: a set of {kind} is a .yaml file")
+    named = fitted.replace(id=file.stem)
     head = f"# yaml-language-server: $schema={bundled_folder('hardware_specs/schema')}/{kind}.json\n"
-    text: str = yaml.safe_dump(_written(fitted), sort_keys=False, allow_unicode=True, width=120)
-    return head + text
+    text: str = yaml.safe_dump(_written(named), sort_keys=False, allow_unicode=True, width=120)
+    try:
+        file.write_text(head + text, encoding="utf-8")
+    except OSError as error:
+        raise InputError(f"can't write {file}: {error.strerror}") from None
+    return named
 
 
 def _written(value: Any, name: str = "") -> Any:

@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 
 from perfmodel.calibration.fitting import Spread, spread
-from perfmodel.calibration.result import set_yaml
+from perfmodel.calibration.result import saved
 from perfmodel.calibration.runs import counted
 from perfmodel.calibration.software import fit_stack, quantiles
 from perfmodel.efficiency import Software, SoftwareFit
@@ -57,15 +57,7 @@ class StackCalibration:
         -------
         the set as it was written
         """
-        file = Path(path)
-        if file.suffix not in (".yaml", ".yml"):
-            raise InputError(f"{file}: a software set is a .yaml file")
-        named = self.software.replace(id=file.stem)
-        try:
-            file.write_text(set_yaml(named, "software"), encoding="utf-8")
-        except OSError as error:
-            raise InputError(f"can't write {file}: {error.strerror}") from None
-        return named
+        return saved(self.software, "software", path)
 
     def to_dict(self) -> dict[str, Any]:
         """Everything, as `perfmodel calibrate --json` prints it."""
