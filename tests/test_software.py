@@ -32,7 +32,7 @@ def step(constants: SoftwareFit, layout: Parallel | None = None, devices: int = 
     ("stated", "found"),
     [
         ("NeMo 24.07", "nemo"),
-        ("Megatron-Bridge (NeMo 26.02)", "nemo"),
+        ("Megatron-Bridge (NeMo 26.02)", "megatron-bridge"),
         ("Megatron-LM", "megatron-lm"),
         ("Megatron-DeepSpeed", "megatron-deepspeed"),
         ("MLPerf submission", "mlperf"),
