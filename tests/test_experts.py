@@ -96,10 +96,12 @@ def test_forward_is_the_closed_form(layer, batch, sequence):
 def test_backward_is_twice_forward(layer):
     p = exact(2, 24)
     twice = 2 * total(layer.forward(p), flops)
-    if isinstance(
-        layer, LatentAttention
-    ):  # scores are computed again: a third product of the size of the keys
+    if isinstance(layer, LatentAttention):  # scores again: a third product of the size of the keys
         twice += 2 * p.sequences * visible_pairs(p.queries, p.keys, causal=True) * layer.heads * layer.key_dim
+    if isinstance(layer, Mamba2):  # its kernels keep neither scores nor states of the chunks: both again
+        length = min(layer.scan_chunk, p.queries)
+        scores, states = length * layer.groups, layer.heads * layer.head_dim
+        twice += 2 * p.tokens * layer.state * (scores + states)
     assert total(layer.backward(p), flops) == twice
 
 
