@@ -37,6 +37,8 @@ class Matmul(NamedTuple):
     effort : multiplications done over those counted: below 1 for minimal filtering, above it where operands are padded
         to the matrix unit [-]
     kernel : product, or convolution: the same arithmetic, its operand gathered on the way (implicit GEMM)
+    weight_bytes : of an element of B, scales included, where it is stored in fewer bits than it is computed in and
+        unpacked on the way (weight-only quantisation); None is as `operand_bytes` [B]
     """
 
     name: str
@@ -51,6 +53,7 @@ class Matmul(NamedTuple):
     quantise_bytes: Any = 0
     effort: Any = 1
     kernel: str = "product"
+    weight_bytes: Any = None
 
 
 class Attention(NamedTuple):
@@ -327,7 +330,8 @@ def flops(leaf: Leaf) -> Any:
 def memory_bytes(leaf: Leaf) -> Any:
     """Bytes a leaf must move through device memory, each operand once [B]."""
     if isinstance(leaf, Matmul):
-        operands = leaf.operand_bytes * leaf.k * (leaf.m + leaf.n)
+        weights = leaf.operand_bytes if leaf.weight_bytes is None else leaf.weight_bytes
+        operands = leaf.k * (leaf.operand_bytes * leaf.m + weights * leaf.n)
         result = leaf.result_bytes * leaf.m * leaf.n * (2 if leaf.accumulate else 1)
         return leaf.batch * (operands + result) + leaf.quantise_bytes
     if isinstance(leaf, Attention):

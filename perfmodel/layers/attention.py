@@ -227,6 +227,7 @@ class SelfAttention(Layer):
 
     def _core(self, p: Pass, *, backward: bool) -> Work:
         window = p.keys if self.window is None else minimum(self.window, p.keys)
+        held = window if self.chunk is None else minimum(self.chunk, window)
         keys = None if p.keys is p.queries else p.keys
         pairs = visible_pairs(p.queries, window, causal=self.causal, keys=keys, chunk=self.chunk)
         heads, kv_heads = self.heads / p.tp, self._kv_share(p.tp)
@@ -244,13 +245,15 @@ class SelfAttention(Layer):
             kv_heads=kv_heads,
             head_dim=self.head_dim,
             queries=p.queries,
-            keys=p.keys,
+            keys=held if p.decode else p.keys,
             pairs=pairs,
             backward=backward,
             dtype=p.core_dtype,
             element_bytes=p.element_bytes,
+            kv_bytes=p.kv_bytes,
+            decode=p.decode,
         )
-        return shared_core(p, kernel, queries=width, keys=seen, results=width)
+        return kernel if p.decode else shared_core(p, kernel, queries=width, keys=seen, results=width)
 
     def saved(self, p: Pass) -> Any:
         """Input, q, k, v and the core's result; eager attention also keeps the scores."""

@@ -189,7 +189,16 @@ def linear_forward(name: str, p: Pass, *, tokens: Any, inputs: Any, outputs: Any
     """
     quantised = _quantise_bytes(p, tokens * inputs)
     return Matmul(
-        name, tokens, outputs, inputs, 1, p.dtype, p.operand_bytes, p.element_bytes, quantise_bytes=quantised
+        name,
+        tokens,
+        outputs,
+        inputs,
+        1,
+        p.dtype,
+        p.operand_bytes,
+        p.element_bytes,
+        quantise_bytes=quantised,
+        weight_bytes=p.weight_bytes,
     )
 
 
@@ -197,10 +206,13 @@ def _quantise_bytes(p: Pass, elements: Any) -> Any:
     """Bytes of the kernel that brings activations into the products' format, as is and transposed [B].
 
     It reads 16 bits and writes two copies: the forward product needs one, the weight's gradient the other (NVIDIA
-    Transformer Engine, cast-transpose). Scales of its own take another reading for the largest value.
+    Transformer Engine, cast-transpose). Scales of its own take another reading for the largest value. Where no backward
+    follows one copy is enough.
     """
-    reads = 2 if p.current_scaling else 1
-    return elements * (reads * p.element_bytes + 2 * p.operand_bytes) if p.dtype != p.core_dtype else 0
+    if p.dtype == p.core_dtype:
+        return 0
+    reads, copies = 2 if p.current_scaling else 1, 1 if p.forward_only else 2
+    return elements * (reads * p.element_bytes + copies * p.operand_bytes)
 
 
 def linear_backward(name: str, p: Pass, *, tokens: Any, inputs: Any, outputs: Any) -> tuple[Matmul, Matmul]:

@@ -66,7 +66,7 @@ def entering(p: Pass, *, width: int, copies: int, backward: bool = False) -> tup
     all-to-all dispatcher). Where each holds all tokens, each sends its part of them alone, and gathers the rest in the
     end (Singh et al. 2023, A Hybrid Tensor-Expert-Data Parallelism Approach, arXiv:2303.06318, section 5).
     """
-    if p.expert_tp is None:
+    if p.expert_tp is None or p.replicated:
         return region_entry(p, width, backward=backward)
     if p.sequence_parallel:
         return (_shared(p, "reduce_scatter" if backward else "all_gather", width, copies),)
@@ -87,7 +87,7 @@ def leaving(p: Pass, *, width: int, copies: int, backward: bool = False) -> tupl
     -------
     the messages; over one rank they cost nothing
     """
-    if p.expert_tp is None:
+    if p.expert_tp is None or p.replicated:
         return region_exit(p, width, backward=backward)
     if p.sequence_parallel:
         return (_shared(p, "all_gather" if backward else "reduce_scatter", width, copies),)

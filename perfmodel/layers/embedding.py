@@ -134,13 +134,26 @@ class Head(Layer):
         return tuple(named)
 
     def _shape(self, p: Pass) -> dict[str, Any]:
-        return {"tokens": p.tokens, "inputs": self.width, "outputs": self.vocabulary / p.tp}
+        tokens = p.sequences if p.last_logits else p.tokens
+        return {"tokens": tokens, "inputs": self.width, "outputs": self.vocabulary / p.tp}
 
     def forward(self, p: Pass) -> Work:
         """Logits, their 32-bit copy, and the loss; tp ranks exchange the maximum, the target and the sum.
 
-        A compiler reads the logits for the largest and for the sum, and makes no copy.
+        A compiler reads the logits for the largest and for the sum, and makes no copy. Without backward the next token
+        is drawn from the logits.
         """
+        return self._drawn(p) if p.forward_only else self._scored(p)
+
+    def _drawn(self, p: Pass) -> Work:
+        """Logits, gathered from the tp ranks, and the next token drawn from their 32-bit likelihoods."""
+        product = linear_forward("head", p.unquantised, **self._shape(p))
+        logits = product.m * self.vocabulary
+        gather = Collective("tp logits", "all_gather", logits * p.element_bytes, "tp")
+        draw = Stream("sampling", logits * (p.element_bytes + 3 * 4), "softmax", 3)
+        return Serial("head", (*region_entry(p, self.width), product, gather, draw))
+
+    def _scored(self, p: Pass) -> Work:
         logits = p.tokens * self.vocabulary / p.tp
         moved, launches = (2 * p.element_bytes, 2) if compiled(p.kernels) else (p.element_bytes + 3 * 4, 3)
         return Serial(

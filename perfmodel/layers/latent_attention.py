@@ -179,8 +179,16 @@ class LatentAttention(Layer):
             backward=backward,
             dtype=p.core_dtype,
             element_bytes=p.element_bytes,
+            kv_bytes=p.kv_bytes,
+            decode=p.decode,
         )
-        return shared_core(p, kernel, queries=heads * key, keys=heads * (key + value), results=heads * value)
+        return (
+            kernel
+            if p.decode
+            else shared_core(
+                p, kernel, queries=heads * key, keys=heads * (key + value), results=heads * value
+            )
+        )
 
     def saved(self, p: Pass) -> Any:
         """Input, latents before and after their norms, queries, keys, values and the core's result."""

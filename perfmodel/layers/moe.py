@@ -158,6 +158,11 @@ class MixtureOfExperts(Layer):
         """Whole columns of a routed expert on every rank."""
         return (("expert columns", self.inner),)
 
+    def _linear(self, name: str, p: Pass, shape: dict[str, Any]) -> Matmul:
+        """A product of the routed experts, whose weights may be stored in fewer bits than all others."""
+        fewer = p if p.expert_bytes is None else p._replace(weight_bytes=p.expert_bytes)
+        return self.grouped(linear_forward(name, fewer, **shape), p)
+
     def grouped(self, product: Matmul, p: Pass) -> Matmul:
         """A product over all routed tokens, as one over the experts of this device.
 
@@ -199,13 +204,17 @@ class MixtureOfExperts(Layer):
 
         Tokens that are sent once are copied where they arrive, which is all the permutation that they need.
         """
-        if p.deduplicated:
+        if p.deduplicated or p.replicated:
             return ()
         sort = stream(name, p, elements=self._rows(p) * self.width, passes=2, kind="permute")
         return (Repeat("copies from other ranks", where(greater(p.ep, 1), 1, 0), sort),)
 
     def _sent(self, name: str, p: Pass) -> Collective:
         return sent(name, p, width=self.width, copies=self.top_k)
+
+    def _sends(self, p: Pass) -> tuple[Collective, ...]:
+        """Tokens to their experts and back, unless every rank has them."""
+        return () if p.replicated else (self._sent("ep dispatch", p), self._sent("ep combine", p))
 
     def _beside(self, p: Pass, sends: tuple[Collective, ...], shared: tuple[Work, ...]) -> tuple[Work, ...]:
         """Tokens on their way, hidden behind the shared experts where the pass says so."""
@@ -228,15 +237,15 @@ class MixtureOfExperts(Layer):
         choose = stream(
             "top-k", p, elements=p.shard_tokens * self.experts, passes=4, kind="softmax", launches=2
         )
-        up = self.grouped(linear_forward("experts up", p, **self._up(p)), p)
-        down = self.grouped(linear_forward("experts down", p, **self._down(p)), p)
+        up = self._linear("experts up", p, self._up(p))
+        down = self._linear("experts down", p, self._down(p))
         acted = self._activated("expert activation", p, backward=False)
         into, out = (self._latent_forward(p, back=back) for back in (False, True))
         entry, leave = self._entering(p), self._leaving(p)
         order, back = self._sorted("sort by expert", p), self._sorted("sort back", p)
         routed = (self._moved("permute", p), *order, up, acted, down, *back)
         parts = (router, choose, *into, *entry, *routed, self._moved("unpermute", p), *out)
-        shared, sends = self._shared_forward(p), (self._sent("ep dispatch", p), self._sent("ep combine", p))
+        shared, sends = self._shared_forward(p), self._sends(p)
         return Serial("experts", (*parts, *self._beside(p, sends, shared), *shared, *leave))
 
     def _activated(self, name: str, p: Pass, *, backward: bool) -> Work:
@@ -267,7 +276,7 @@ class MixtureOfExperts(Layer):
 
     def _shared_alone(self, p: Pass, work: Work) -> Work:
         """Shared experts share the messages of routed ones, where those are split over the same ranks."""
-        return _without_messages(work) if p.expert_tp is None else work
+        return _without_messages(work) if p.expert_tp is None or p.replicated else work
 
     def backward(self, p: Pass) -> Work:
         """The mirror of forward; each grouped product has two."""

@@ -36,6 +36,15 @@ class Pass(NamedTuple):
     kernels : whose kernels decide what is kept for backward
     source : tokens of the other sequence that cross-attention looks at [-]
     source_cached : an earlier pass has left its keys and values in the cache
+    forward_only : no backward follows: operands are quantised once, logits are sampled from instead of a loss
+    decode : a few queries of each sequence against a long cache (a structure)
+    last_logits : only the last position of each sequence gets logits
+    weight_bytes : of a weight of the linear layers that is stored in fewer bits than computed in; None is as
+        `operand_bytes` [B]
+    expert_bytes : the same of routed experts; None is as the other linear layers [B]
+    head_bytes : the same of the output head, which computes in 16 bits; None is as `element_bytes` [B]
+    kv_bytes : of an element of the cache; None is as `element_bytes` [B]
+    replicated : the ranks that share the experts hold the same tokens: none is sent, results are summed
     extent : what of an image (height, width) or of a signal (samples) the layer sees; () of plain sequences [-]
     ep : expert-parallel degree: ranks with tokens of their own that share the routed experts [-]
     expert_tp : tensor-parallel degree inside a routed expert [-]; None splits experts like all other layers, and sends
@@ -73,6 +82,14 @@ class Pass(NamedTuple):
     current_scaling: bool = False
     source: Any = 0
     source_cached: bool = False
+    forward_only: bool = False
+    decode: bool = False
+    last_logits: bool = False
+    weight_bytes: Any = None
+    expert_bytes: Any = None
+    head_bytes: Any = None
+    kv_bytes: Any = None
+    replicated: bool = False
     extent: tuple[Any, ...] = ()
 
     def of_length(self, tokens: Any) -> Pass:
@@ -86,7 +103,9 @@ class Pass(NamedTuple):
     @property
     def unquantised(self) -> Pass:
         """The same pass with linear layers in the format of attention and head."""
-        return self._replace(dtype=self.core_dtype, operand_bytes=self.element_bytes)
+        return self._replace(
+            dtype=self.core_dtype, operand_bytes=self.element_bytes, weight_bytes=self.head_bytes
+        )
 
     @property
     def tokens(self) -> Any:
