@@ -1,5 +1,6 @@
 """What fraction of the machine software gets: fits, apart from facts, each named and sourced with its residual."""
 
+from perfmodel.efficiency.engines import Engine, EngineFit, EngineRecipe, engine_known, engines
 from perfmodel.efficiency.fits import (
     AttentionFit,
     CollectiveFit,
@@ -7,12 +8,30 @@ from perfmodel.efficiency.fits import (
     MatmulFit,
     OverheadFit,
     OverlapFit,
+    PackedFit,
     StreamFit,
 )
 from perfmodel.efficiency.sets import Efficiency, efficiencies
 from perfmodel.efficiency.software import Residuals, Software, SoftwareFit, software
 
 __all__ = [
-    "AttentionFit", "CollectiveFit", "Efficiency", "HostFit", "MatmulFit", "OverheadFit", "OverlapFit", "Residuals",
-    "Software", "SoftwareFit", "StreamFit", "efficiencies", "software",
+    "AttentionFit",
+    "CollectiveFit",
+    "Efficiency",
+    "Engine",
+    "EngineFit",
+    "EngineRecipe",
+    "HostFit",
+    "MatmulFit",
+    "OverheadFit",
+    "OverlapFit",
+    "PackedFit",
+    "Residuals",
+    "Software",
+    "SoftwareFit",
+    "StreamFit",
+    "efficiencies",
+    "engine_known",
+    "engines",
+    "software",
 ]  # fmt: skip

@@ -12,7 +12,7 @@ from perfmodel.units import Bytes, BytesPerSecond, Seconds
 
 __all__ = [
     "AttentionFit", "AttentionKernel", "CollectiveFit", "HostFit", "MatmulFit", "OffloadFit", "OverheadFit",
-    "OverlapFit", "StreamFit",
+    "OverlapFit", "PackedFit", "StreamFit",
 ]  # fmt: skip
 
 AttentionKernel = Literal["newest", "flash2", "flash1"]
@@ -38,6 +38,15 @@ class MatmulFit(Spec):
     """Rate once power and clocks have settled, over the rate of short bursts [-]."""
     accumulate: float = Field(gt=0, le=1, default=1)
     """Rate of products that add into their result (weight gradients), over the others [-]."""
+
+
+class PackedFit(Spec):
+    """Products that unpack weights of fewer bits on the way, against products in the format they compute in."""
+
+    compute: float = Field(default=1.0, gt=0, le=1.2)
+    """Rate where the arithmetic bounds them, over that of the plain product [-]."""
+    memory: float = Field(default=1.0, gt=0, le=1.2)
+    """Rate at which packed weights stream, over that of plain ones [-]."""
 
 
 class AttentionFit(Spec):

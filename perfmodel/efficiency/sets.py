@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 from functools import lru_cache
-from typing import TypeVar
+from typing import Any, TypeVar
 
 from pydantic import Field
 
+from perfmodel.efficiency.engines import EngineFit, engine_known
 from perfmodel.efficiency.fits import (
+    MOST_BANDWIDTH,
     AttentionFit,
     AttentionKernel,
     CollectiveFit,
@@ -16,6 +18,7 @@ from perfmodel.efficiency.fits import (
     OffloadFit,
     OverheadFit,
     OverlapFit,
+    PackedFit,
     StreamFit,
 )
 from perfmodel.efficiency.software import Residuals, Software, SoftwareFit, known
@@ -42,6 +45,8 @@ class Efficiency(SourcedSpec):
     """Device architectures this is the default of; empty is the universal set."""
     matmul: dict[str, MatmulFit]
     """By number format; "default" serves formats not listed."""
+    packed: PackedFit = PackedFit()
+    """Products whose weights are stored in fewer bits than they are computed in."""
     convolution: float = Field(default=1.0, gt=0, le=2)
     """Rate of convolutions over that of matrix products of their size [-]."""
     attention: AttentionFit
@@ -116,6 +121,27 @@ class Efficiency(SourcedSpec):
         """
         return _composed(architecture.lower(), software)
 
+    @classmethod
+    def serving(cls, architecture: str, engine: str = "default") -> Efficiency:
+        """The set of a device architecture under an inference engine.
+
+        Parameters
+        ----------
+        architecture : of the device
+        engine : see `engines()`
+
+        Raises
+        ------
+        UnknownNameError
+            no such engine; near names are suggested
+
+        Examples
+        --------
+        >>> Efficiency.serving("Hopper", "vLLM 0.6.1").id
+        'hopper+vllm'
+        """
+        return _serving(architecture.lower(), engine)
+
     def under(self, software: Software, architecture: str) -> Efficiency:
         """The same machine under a training stack: its constants applied to the operator fits.
 
@@ -156,7 +182,7 @@ class Efficiency(SourcedSpec):
         """
         host = {"launch": fit.launch, "step": fit.step, "straggling": fit.straggling}
         stream = {"passes": self.stream.passes * fit.pointwise, "latency": self.stream.latency + fit.gap}
-        changes = {
+        changes: dict[str, Any] = {
             "matmul": {dtype: _multiplied(one, fit) for dtype, one in self.matmul.items()},
             "convolution": self.convolution * fit.convolution,
             "attention": _attended(self.attention, kernel, fit),
@@ -170,6 +196,8 @@ class Efficiency(SourcedSpec):
             "overlap": self.overlap.model_copy(update={"achieved": fit.overlapped}),
             "host": self.host.model_copy(update=host),
         }
+        if isinstance(fit, EngineFit):
+            changes |= _served(changes["matmul"], changes["attention"], self.packed, fit)
         return self.model_copy(update=changes)
 
     def matmul_for(self, dtype: str) -> MatmulFit:
@@ -202,6 +230,25 @@ def _attended(fit: AttentionFit, kernel: AttentionKernel, by: SoftwareFit) -> At
     return fit.model_copy(update=changes | slower)
 
 
+def _served(
+    matmul: dict[str, MatmulFit], attention: AttentionFit, packed: PackedFit, by: EngineFit
+) -> dict[str, Any]:
+    """Products of few tokens, attention against the cache and packed weights as an engine's kernels have them."""
+    cached = attention.memory if attention.decode_memory is None else attention.decode_memory
+    return {
+        "matmul": {
+            dtype: one.model_copy(update={"memory": minimum(one.memory * by.bandwidth, MOST_BANDWIDTH)})
+            for dtype, one in matmul.items()
+        },
+        "attention": attention.model_copy(
+            update={"decode_memory": minimum(cached * by.decode, MOST_BANDWIDTH)}
+        ),
+        "packed": packed.model_copy(
+            update={"compute": packed.compute * by.packed, "memory": packed.memory * by.packed}
+        ),
+    }
+
+
 CATALOGUE = Catalogue("efficiency", Efficiency, "efficiency")
 
 
@@ -215,6 +262,11 @@ def _by_architecture() -> dict[str, Efficiency]:
 def _composed(architecture: str, software: str | None) -> Efficiency:
     base = _by_architecture().get(architecture) or Efficiency.load("universal")
     return base if software is None else base.under(known(software), architecture)
+
+
+@lru_cache(maxsize=256)
+def _serving(architecture: str, engine: str) -> Efficiency:
+    return _composed(architecture, None).under(engine_known(engine), architecture)
 
 
 def efficiencies() -> dict[str, str]:

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import math
 import re
+from collections.abc import Iterable
 from functools import lru_cache
-from typing import Literal
+from typing import Literal, Self
 
 from pydantic import Field, field_validator
 
@@ -16,6 +17,8 @@ from perfmodel.specs import Catalogue, SourcedSpec, Spec
 from perfmodel.units import Seconds
 
 __all__ = ["Residuals", "Software", "SoftwareFit", "software"]
+
+Beginnings = tuple[tuple[str, str], ...]
 
 TINY = 1e-12
 DEFAULT = "default"
@@ -145,7 +148,7 @@ class Software(SourcedSpec):
     """The same in quantiles."""
 
     @classmethod
-    def load(cls, name: str) -> Software:
+    def load(cls, name: str) -> Self:
         """A bundled set, one from `PERFMODEL_PATH`, or a file.
 
         Parameters
@@ -157,10 +160,10 @@ class Software(SourcedSpec):
         UnknownNameError
             no such set; near names are suggested
         """
-        return CATALOGUE.load(name)
+        return CATALOGUE.load(name)  # type: ignore[return-value]  # engines have a catalogue of their own
 
     @classmethod
-    def of(cls, stated: str) -> Software:
+    def of(cls, stated: str) -> Self:
         """The set of a name as people write it, releases and all; the default one where nobody knows it.
 
         Parameters
@@ -171,12 +174,7 @@ class Software(SourcedSpec):
         -------
         the set whose alias is the longest beginning of the name
         """
-        wanted = _plain(stated)
-        for name in (wanted, VENDOR.sub("", wanted)):
-            found = [(len(alias), id) for alias, id in _beginnings() if name.startswith(alias)]
-            if found:
-                return cls.load(max(found)[1])
-        return cls.load(DEFAULT)
+        return cls.load(begun_by(stated, _beginnings()) or DEFAULT)
 
     def fit(self, architecture: str) -> SoftwareFit:
         """The constants on an architecture: its own where there were runs, else as typical software differs there.
@@ -188,7 +186,7 @@ class Software(SourcedSpec):
         there = architecture.lower()
         if there in self.on or self.id == DEFAULT:
             return self.on.get(there, self.constants)
-        typical = Software.load(DEFAULT)
+        typical = type(self).load(DEFAULT)
         changed = typical.on.get(there)
         return self.constants if changed is None else _carried(self.constants, typical.constants, changed)
 
@@ -196,14 +194,14 @@ class Software(SourcedSpec):
 def _carried(fit: SoftwareFit, typical: SoftwareFit, there: SoftwareFit) -> SoftwareFit:
     """Constants that differ from a stack's own as typical ones do between anywhere and there."""
     carried = {}
-    for name, field in SoftwareFit.model_fields.items():
+    for name, field in type(fit).model_fields.items():
         own, usual, changed = (getattr(each, name) for each in (fit, typical, there))
         most = next((each.le for each in field.metadata if hasattr(each, "le")), math.inf)
         if name == "overlapped":  # a share: its odds change
             carried[name] = _share(_odds(own) * _odds(changed) / _odds(usual))
         else:
             carried[name] = min(own * changed / usual if usual else own, most)
-    return SoftwareFit(**carried)
+    return type(fit)(**carried)
 
 
 def _odds(share: float) -> float:
@@ -217,14 +215,40 @@ def _share(odds: float) -> float:
 CATALOGUE = Catalogue("software", Software, "software")
 
 
-def _plain(name: str) -> str:
+def plain(name: str) -> str:
+    """A name without case and signs, as names are compared."""
     return re.sub(r"[^a-z0-9.+]+", " ", name.casefold()).strip()
 
 
+def begun_by(stated: str, beginnings: Beginnings) -> str | None:
+    """The set whose alias is the longest beginning of a name, with or without who packed the software.
+
+    Parameters
+    ----------
+    stated : as people write it, releases and all
+    beginnings : plain aliases, each with the id of its set
+
+    Examples
+    --------
+    >>> begun_by("NVIDIA NeMo 24.07", (("nemo", "nemo"), ("ne", "other")))
+    'nemo'
+    """
+    wanted = plain(stated)
+    for name in (wanted, VENDOR.sub("", wanted)):
+        found = [(len(alias), id) for alias, id in beginnings if name.startswith(alias)]
+        if found:
+            return max(found)[1]
+    return None
+
+
+def beginnings_of(every: Iterable[Software]) -> Beginnings:
+    """How the names of some sets begin where runs state them."""
+    return tuple((plain(name), one.id) for one in every for name in (one.id, *one.aliases))
+
+
 @lru_cache(maxsize=1)
-def _beginnings() -> tuple[tuple[str, str], ...]:
-    every = [CATALOGUE.load(name) for name in CATALOGUE.names()]
-    return tuple((_plain(name), one.id) for one in every for name in (one.id, *one.aliases))
+def _beginnings() -> Beginnings:
+    return beginnings_of(CATALOGUE.load(name) for name in CATALOGUE.names())
 
 
 def software() -> dict[str, str]:
@@ -247,6 +271,6 @@ def known(name: str) -> Software:
     if str(name).endswith((".yaml", ".yml")):
         return Software.load(name)
     found = Software.of(name)
-    if found.id == DEFAULT and _plain(name) != DEFAULT:
+    if found.id == DEFAULT and plain(name) != DEFAULT:
         raise unknown("software", name, software(), f"software='{DEFAULT}' is the typical stack")
     return found

@@ -31,6 +31,8 @@ def matmul_seconds(work: Matmul, m: Machine) -> Seconds:
     quantise = work.quantise_bytes / rate.bandwidth
     compute = flops(work) * work.effort / rate.flops
     memory = memory_bytes(work) / rate.bandwidth - quantise
+    if work.weight_bytes is not None:
+        compute, memory = compute / m.efficiency.packed.compute, memory / m.efficiency.packed.memory
     if work.accumulate:
         compute = compute / rate.accumulate
     if work.kernel == "convolution":

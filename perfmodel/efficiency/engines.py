@@ -1,0 +1,131 @@
+"""What an inference engine makes of the machine: constants of its own beside those of any software."""
+
+from __future__ import annotations
+
+from functools import lru_cache
+from typing import Self
+
+from pydantic import Field
+
+from perfmodel.efficiency.software import (
+    DEFAULT,
+    Beginnings,
+    Recipe,
+    Software,
+    SoftwareFit,
+    beginnings_of,
+    begun_by,
+    plain,
+)
+from perfmodel.errors import unknown
+from perfmodel.specs import Catalogue
+from perfmodel.units import Seconds
+
+__all__ = ["Engine", "EngineFit", "EngineRecipe", "engine_known", "engines"]
+
+
+class EngineFit(SoftwareFit):
+    """Constants of an inference engine; `step` is the host's time of one pass that nothing hides."""
+
+    bandwidth: float = Field(default=1.0, gt=0, le=2)
+    """Rate at which products of few tokens stream weights, over that of the operator fit [-]."""
+    decode: float = Field(default=1.0, gt=0, le=2)
+    """Rate at which decode attention streams the cache, over that of the operator fit [-]."""
+    packed: float = Field(default=1.0, gt=0, le=4)
+    """Rate of products that unpack their weights on the way, over that of the operator fit [-]."""
+    request: Seconds = Field(default=0.0, ge=0)
+    """Time of the host for each request: text to tokens and back, and its way through the server [s]."""
+
+
+class EngineRecipe(Recipe):
+    """What an engine does where a job does not say."""
+
+    graphs: bool = False
+    """Steps of decode are captured once and launched as a whole."""
+    pipelined: bool = True
+    """A pipeline has a part of the batch in every stage; else one at a time."""
+    memory_share: float = Field(default=0.9, gt=0, le=1)
+    """Of the device's memory, what the engine takes (vLLM's gpu_memory_utilization) [-]."""
+    keeps_all: bool = True
+    """The cache keeps every position, also those that a window has passed."""
+    prefill_tokens: int = Field(default=8192, ge=1)
+    """Most tokens of one pass, prompts and decode together (vLLM's max_num_batched_tokens) [-]."""
+    most_sequences: int = Field(default=256, ge=1)
+    """Most sequences that decode together (vLLM's max_num_seqs) [-]."""
+    chunked: bool = True
+    """Prompts are cut to what a pass has room for, and share it with decode; else a pass is for prompts alone."""
+
+
+class Engine(Software):
+    """An inference engine, or a family of its releases.
+
+    Examples
+    --------
+    >>> [Engine.of(name).id for name in ("vLLM 0.6.1", "TensorRT-LLM 1.0", "never heard of")]
+    ['vllm', 'tensorrt-llm', 'default']
+    """
+
+    constants: EngineFit
+    """On any architecture."""
+    on: dict[str, EngineFit] = Field(default_factory=dict)  # type: ignore[assignment]
+    """On architectures with measured runs of their own, by the architecture's name in lower case."""
+    recipe: EngineRecipe = EngineRecipe()
+    """What it does where a job does not say."""
+
+    @classmethod
+    def load(cls, name: str) -> Self:
+        """A bundled engine, one from `PERFMODEL_PATH`, or a file.
+
+        Parameters
+        ----------
+        name : id, alias or path
+
+        Raises
+        ------
+        UnknownNameError
+            no such engine; near names are suggested
+        """
+        return CATALOGUE.load(name)  # type: ignore[return-value]
+
+    @classmethod
+    def of(cls, stated: str) -> Self:
+        """The engine of a name as people write it, releases and all; the default one where nobody knows it.
+
+        Parameters
+        ----------
+        stated : such as "vLLM 0.6.1"
+        """
+        return cls.load(begun_by(stated, _beginnings()) or DEFAULT)
+
+
+CATALOGUE = Catalogue("engine", Engine, "engines")
+
+
+@lru_cache(maxsize=1)
+def _beginnings() -> Beginnings:
+    return beginnings_of(CATALOGUE.load(name) for name in CATALOGUE.names())
+
+
+def engines() -> dict[str, str]:
+    """Names of all inference engines, with where each comes from."""
+    return CATALOGUE.names()
+
+
+def engine_known(name: str) -> Engine:
+    """The engine that a user names, by id or as people write it.
+
+    Parameters
+    ----------
+    name : id, path, or a name that begins like one of the aliases
+
+    Raises
+    ------
+    UnknownNameError
+        nobody knows it; near names are suggested
+    """
+    if str(name).endswith((".yaml", ".yml")):
+        return Engine.load(name)
+    found = Engine.of(name)
+    if found.id == DEFAULT and plain(name) != DEFAULT:
+        raise unknown("engine", name, engines(), f"software='{DEFAULT}' is the typical engine")
+    return found
