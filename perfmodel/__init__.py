@@ -26,6 +26,7 @@ from perfmodel.model import Block, Model, models
 from perfmodel.native import cnn, dlrm, lstm_classifier, mlp, resnet50
 from perfmodel.parallel import Parallel
 from perfmodel.report import compare
+from perfmodel.sensitivity import attribution
 from perfmodel.validation import validate
 from perfmodel.workload import Training
 
@@ -36,8 +37,8 @@ __version__ = "0.1.0"
 
 __all__ = [
     "Block", "Cluster", "Decoder", "Device", "Efficiency", "Encoder", "Link", "Model", "Node", "Parallel",
-    "Software", "Tier", "Training", "TrainingEstimate", "as_run", "calibrate", "clusters", "cnn", "compare",
-    "decoder", "devices", "dlrm", "efficiencies", "encoder", "errors", "estimate", "formulas",
+    "Software", "Tier", "Training", "TrainingEstimate", "as_run", "attribution", "calibrate", "clusters", "cnn",
+    "compare", "decoder", "devices", "dlrm", "efficiencies", "encoder", "errors", "estimate", "formulas",
     "lstm_classifier", "mlp", "models", "plot", "resnet50", "software", "validate",
 ]  # fmt: skip
 

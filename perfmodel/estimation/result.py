@@ -170,6 +170,11 @@ class Limiter(NamedTuple):
     runner_up: str
     runner_up_share: float
 
+    @property
+    def lead(self) -> float:
+        """How many times as long as the runner-up it takes; `pm.attribution` tells when that one takes over [-]."""
+        return self.share / self.runner_up_share if self.runner_up_share else math.inf
+
     def __str__(self) -> str:
         return f"{self.name} ({self.share:.0%}), then {self.runner_up} ({self.runner_up_share:.0%})"
 

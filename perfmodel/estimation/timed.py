@@ -10,7 +10,9 @@ from perfmodel.estimation.network import Route
 from perfmodel.ops import greater, maximum, minimum, where
 from perfmodel.work import Leaf
 
-__all__ = ["NOTHING", "Shares", "Timed", "beside", "by_kind", "leaf_times", "repeated", "series"]
+__all__ = [
+    "NOTHING", "Shares", "Timed", "beside", "by_kind", "hidden_part", "leaf_times", "repeated", "series",
+]  # fmt: skip
 
 Shares = dict[str, Any]
 
@@ -19,6 +21,9 @@ NOTHING: Shares = {}
 
 CONTENTION = "contention"
 """Kind of the time that compute loses to messages beside it."""
+
+EXPOSED = "exposed"
+"""Name of the part of messages that sticks out of the compute beside them."""
 
 
 class Timed(NamedTuple):
@@ -134,10 +139,27 @@ def beside(name: str, messages: Timed, cover: Any, fit: OverlapFit) -> Timed:
     return series(
         name,
         (
-            repeated("exposed", share, messages),
+            repeated(EXPOSED, share, messages),
             Timed("contention", CONTENTION, lost, {"compute": lost}, covered),
         ),
     )
+
+
+def hidden_part(node: Timed) -> tuple[Any, Timed] | None:
+    """What runs beside compute in a node that `beside` has made, and takes none of its seconds.
+
+    Parameters
+    ----------
+    node : of the tree
+
+    Returns
+    -------
+    the hidden share of the messages [-], and the messages as if they were alone; None for other nodes
+    """
+    if not node.parts or node.parts[0].name != EXPOSED or node.parts[-1].kind != CONTENTION:
+        return None
+    exposed = node.parts[0]
+    return 1 - exposed.times, exposed.parts[0]
 
 
 def leaf_times(node: Timed, times: Any = 1.0) -> Iterator[tuple[Any, Timed]]:

@@ -1,0 +1,221 @@
+"""The numbers of a machine and of its efficiency set by name, and an estimate with some of them changed.
+
+Facts are listed here; those of the efficiency set are read from its fields, so that a further constant is found by
+itself. A change replaces the number where it stands in a copy of cluster and set, and predicts again: whatever kind of
+number it is, it goes through the same formulas.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from perfmodel.efficiency import Efficiency, Residuals
+from perfmodel.errors import unknown
+from perfmodel.estimation import TrainingEstimate, estimate
+from perfmodel.estimation.training import estimate_training
+from perfmodel.hardware import Cluster
+from perfmodel.specs import Spec
+from perfmodel.specs.describing import field_docs
+
+__all__ = ["Quantity", "Value", "quantities", "with_values"]
+
+Path = tuple[str | int, ...]
+"""Where a number stands: fields, keys and places from the estimate inward."""
+
+KINDS = {"FLOP/s": "rate", "B/s": "rate", "s": "time", "B": "size", "-": "share"}
+"""What a number is, by its unit: rates divide work, times add up, sizes are held, shares multiply rates or work."""
+
+RESOURCES = {
+    "matmul": "kernel_latency", "attention": "kernel_latency", "stream": "kernel_latency",
+    "collective": "network_latency", "host": "host_launch", "offload": "host_memory",
+}  # fmt: skip
+"""Resource of the times and rates in each part of an efficiency set."""
+
+Value = Any
+"""A float, an array, or any kind of number that `perfmodel.ops` knows."""
+
+
+@dataclass(frozen=True)
+class Quantity:
+    """One number that the seconds of an estimate depend on.
+
+    Parameters
+    ----------
+    name : such as memory_bandwidth, fabric.bandwidth or matmul.default.compute
+    value : in SI units
+    unit : FLOP/s, B/s, s, B or -
+    resource : which resource it is the speed of; empty for shares and sizes
+    places : where it stands in the estimate's inputs; those that follow the first keep their ratio to it
+    """
+
+    name: str
+    value: Value
+    unit: str
+    resource: str
+    places: tuple[Path, ...]
+
+    @property
+    def kind(self) -> str:
+        """Rate, time, size or share."""
+        return KINDS[self.unit]
+
+    @property
+    def fact(self) -> bool:
+        """It comes from a datasheet; else it is a fit."""
+        return self.places[0][0] == "cluster"
+
+
+def quantities(est: Any) -> dict[str, Quantity]:
+    """Every number of the machine and of the efficiency set in force, by name.
+
+    Parameters
+    ----------
+    est : an estimate
+
+    Returns
+    -------
+    facts first
+
+    Examples
+    --------
+    >>> import perfmodel as pm
+    >>> est = pm.estimate(pm.Model.load("llama-3.1-8b"), pm.Training(global_batch=128, sequence_length=8192),
+    ...                   pm.Parallel(tp=2), pm.Cluster.load("dgx-h100", devices=16))
+    >>> known = quantities(est)
+    >>> known["fabric.bandwidth"].value, known["fabric.bandwidth"].resource, known["host.launch"].kind
+    (50000000000.0, 'fabric', 'time')
+    """
+    found = (*_facts(est.cluster), *_fits(est.efficiency))
+    return {one.name: one for one in found}
+
+
+def _facts(cluster: Cluster) -> Iterator[Quantity]:
+    device = cluster.device
+    for dtype, rate in device.peak.known().items():
+        yield _fact(f"peak.{dtype}", rate, "FLOP/s", "compute", ("device", "peak", dtype))
+    memory = ("device", "memory")
+    yield _fact(
+        "memory_bandwidth", device.memory.bandwidth, "B/s", "memory_bandwidth", (*memory, "bandwidth")
+    )
+    yield _fact("memory_capacity", device.memory.capacity, "B", "", (*memory, "capacity"))
+    for place, tier in enumerate(cluster.tiers):
+        fields = ("bandwidth", "per_link", "cross_rail")
+        known = [("tiers", place, field) for field in fields if getattr(tier, field) is not None]
+        yield _fact(f"{tier.name}.bandwidth", tier.bandwidth, "B/s", tier.name, *known)
+    if device.host_link is not None:
+        port = ("device", "host_link", "bandwidth")
+        yield _fact("host_link.bandwidth", device.host_link.bandwidth, "B/s", "host_link", port)
+    if cluster.storage is not None:
+        yield _fact("storage.bandwidth", cluster.storage, "B/s", "storage", ("storage",))
+
+
+def _fact(name: str, value: Any, unit: str, resource: str, *places: Path) -> Quantity:
+    return Quantity(name, value, unit, resource, tuple(("cluster", *place) for place in places))
+
+
+def _fits(efficiency: Efficiency) -> Iterator[Quantity]:
+    for path, value, unit in _numbers(efficiency, ()):
+        resource = RESOURCES[str(path[0])] if KINDS[unit] in ("rate", "time") else ""
+        yield Quantity(".".join(map(str, path)), value, unit, resource, (("efficiency", *path),))
+
+
+def _numbers(spec: Spec, path: Path) -> Iterator[tuple[Path, Any, str]]:
+    """Every number of a spec with its unit, as the field's docstring has it."""
+    docs = field_docs(type(spec))
+    for name, value in spec:
+        here, unit = (*path, name), re.search(r"\[(\S+)\]\.?$", docs.get(name, ""))
+        for at, entry in _entries(here, value):
+            if isinstance(entry, Spec) and not isinstance(entry, Residuals):
+                yield from _numbers(entry, at)
+            elif unit and unit[1] in KINDS and _is_number(entry):
+                yield at, entry, unit[1]
+
+
+def _entries(path: Path, value: Any) -> Iterator[tuple[Path, Any]]:
+    if isinstance(value, Mapping):
+        yield from (((*path, key), entry) for key, entry in value.items())
+    else:
+        yield path, value
+
+
+def _is_number(value: Any) -> bool:
+    return isinstance(value, float | int | np.ndarray) and not isinstance(value, bool)
+
+
+def with_values(est: Any, values: Mapping[str, Value]) -> Any:
+    """The same job on a machine with other numbers; nothing is checked, so that any kind of number will do.
+
+    Parameters
+    ----------
+    est : an estimate
+    values : new values by the names of `quantities` [SI]
+
+    Returns
+    -------
+    the estimate anew
+
+    Raises
+    ------
+    UnknownNameError
+        no such number; near names are suggested
+
+    Examples
+    --------
+    >>> import perfmodel as pm
+    >>> est = pm.estimate(pm.Model.load("llama-3.1-8b"), pm.Training(global_batch=128, sequence_length=8192),
+    ...                   pm.Parallel(tp=2), pm.Cluster.load("dgx-h100", devices=16))
+    >>> with_values(est, {"host.launch": 1e-3}).limiter.name
+    'host_launch'
+    """
+    known = quantities(est)
+    changes: dict[Path, Value] = {}
+    for name, value in values.items():
+        if name not in known:
+            raise unknown("number", name, known)
+        changes |= dict(_changes(est, known[name], value))
+    inputs = {part: _changed(getattr(est, part), _below(changes, part)) for part in ("cluster", "efficiency")}
+    return _again(est, **inputs)
+
+
+def _changes(est: Any, one: Quantity, value: Value) -> Iterator[tuple[Path, Value]]:
+    first, *others = one.places
+    yield first, value
+    for place in others:
+        yield place, _at(est, place) / one.value * value
+
+
+def _again(est: Any, cluster: Cluster, efficiency: Efficiency) -> Any:
+    """Predict once more; of a training step without the checks, which need plain numbers."""
+    if isinstance(est, TrainingEstimate):
+        return estimate_training(est.model, est.work, est.layout, cluster, efficiency)
+    return estimate(est.model, est.work, est.layout, cluster, efficiency=efficiency)
+
+
+def _at(value: Any, path: Path) -> Any:
+    for step in path:
+        value = getattr(value, step) if isinstance(step, str) and hasattr(value, step) else value[step]
+    return value
+
+
+def _below(changes: Mapping[Path, Value], step: str | int) -> dict[Path, Value]:
+    return {path[1:]: value for path, value in changes.items() if path[0] == step}
+
+
+def _changed(old: Any, changes: Mapping[Path, Value]) -> Any:
+    """A copy with some numbers replaced."""
+    if () in changes:
+        return changes[()]
+    parts = {path[0]: _below(changes, path[0]) for path in changes}
+    if isinstance(old, Spec):
+        fields = {str(name): _changed(getattr(old, str(name)), below) for name, below in parts.items()}
+        return old.model_copy(update=fields)
+    if isinstance(old, Mapping):
+        return {
+            key: _changed(entry, parts.get(key, {})) if key in parts else entry for key, entry in old.items()
+        }
+    return tuple(_changed(entry, parts[at]) if at in parts else entry for at, entry in enumerate(old))
