@@ -18,9 +18,9 @@ import perfmodel.huggingface as _huggingface  # noqa: F401  registers the config
 from perfmodel import errors, formulas
 from perfmodel.calibration import calibrate
 from perfmodel.decoder import Decoder, decoder
-from perfmodel.efficiency import Efficiency, Software, efficiencies, software
+from perfmodel.efficiency import Efficiency, Engine, Software, efficiencies, engines, software
 from perfmodel.encoder import Encoder, encoder
-from perfmodel.estimation import TrainingEstimate, as_run, estimate
+from perfmodel.estimation import InferenceEstimate, TrainingEstimate, as_run, estimate
 from perfmodel.hardware import Cluster, Device, Link, Node, Tier, devices, systems
 from perfmodel.model import Block, Model, models
 from perfmodel.native import cnn, dlrm, lstm_classifier, mlp, resnet50
@@ -28,7 +28,7 @@ from perfmodel.parallel import Parallel
 from perfmodel.report import compare
 from perfmodel.sensitivity import attribution
 from perfmodel.validation import validate
-from perfmodel.workload import Training
+from perfmodel.workload import Inference, Training
 
 if TYPE_CHECKING:
     from perfmodel import plot
@@ -36,10 +36,11 @@ if TYPE_CHECKING:
 __version__ = "0.1.0"
 
 __all__ = [
-    "Block", "Cluster", "Decoder", "Device", "Efficiency", "Encoder", "Link", "Model", "Node", "Parallel",
-    "Software", "Tier", "Training", "TrainingEstimate", "as_run", "attribution", "calibrate", "clusters", "cnn",
-    "compare", "decoder", "devices", "dlrm", "efficiencies", "encoder", "errors", "estimate", "formulas",
-    "lstm_classifier", "mlp", "models", "plot", "resnet50", "software", "validate",
+    "Block", "Cluster", "Decoder", "Device", "Efficiency", "Encoder", "Engine", "Inference", "InferenceEstimate",
+    "Link", "Model", "Node", "Parallel", "Software", "Tier", "Training", "TrainingEstimate", "as_run",
+    "attribution", "calibrate", "clusters", "cnn", "compare", "decoder", "devices", "dlrm", "efficiencies",
+    "encoder", "engines", "errors", "estimate", "formulas", "lstm_classifier", "mlp", "models", "plot", "resnet50",
+    "software", "validate",
 ]  # fmt: skip
 
 clusters = systems

@@ -13,7 +13,7 @@ from pydantic import SerializeAsAny
 from perfmodel.counting import AttentionCount, Counting, Logits, Mode, Per, masked
 from perfmodel.errors import Faults, UnsupportedError
 from perfmodel.layers import Layer, Pass, Weight
-from perfmodel.layers.embedding import Embedding, Head
+from perfmodel.layers.embedding import Embedding, Head, PositionTable
 from perfmodel.specs import Catalogue, SourcedSpec, Spec
 from perfmodel.walk import Entrance, walk
 from perfmodel.work import Repeat, Serial, Work
@@ -66,6 +66,8 @@ class Model(Spec):
     """What its first layer sees."""
     extent: tuple[int, ...] = ()
     """Height and width of the images it was made for, or length of the signal; () where it has none of its own [-]."""
+    context_length: int | None = None
+    """Positions that it was made for; None is not stated [-]."""
     sources: tuple[str, ...] = ()
     """Where the dimensions come from."""
 
@@ -94,8 +96,10 @@ class Model(Spec):
         if str(name).endswith(".json") or (Path(name) / "config.json").is_file():
             return cls.from_hf(name)
         spec = CATALOGUE.load(name)
+        stated = spec.config.get("max_position_embeddings")
         doubt = (f"unverified, as commonly stated: {', '.join(spec.unverified)}",) if spec.unverified else ()
-        return _reader(spec.format)(spec.config).replace(name=spec.id, sources=(*spec.sources, *doubt))
+        found = {"name": spec.id, "sources": (*spec.sources, *doubt), "context_length": stated}
+        return _reader(spec.format)(spec.config).replace(**found)
 
     @classmethod
     def from_hf(cls, config: str | Path | Mapping[str, Any], *, text_only: bool = False) -> Model:
@@ -314,6 +318,19 @@ class Model(Spec):
         327680
         """
         return self.kv_bytes(context=1, dtype_bytes=dtype_bytes)
+
+    @property
+    def most_positions(self) -> int | None:
+        """Longest sequence of tokens that has positions: rows of a learned table, or what was stated; None is any [-].
+
+        Examples
+        --------
+        >>> Model.load("gpt2").most_positions
+        1024
+        """
+        tables = [layer.positions for layer in self.entry if isinstance(layer, PositionTable)]
+        stated = [] if self.context_length is None else [self.context_length]
+        return min((*tables, *stated), default=None)
 
     @property
     def head(self) -> Head | None:

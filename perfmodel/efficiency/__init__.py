@@ -15,23 +15,7 @@ from perfmodel.efficiency.sets import Efficiency, efficiencies
 from perfmodel.efficiency.software import Residuals, Software, SoftwareFit, software
 
 __all__ = [
-    "AttentionFit",
-    "CollectiveFit",
-    "Efficiency",
-    "Engine",
-    "EngineFit",
-    "EngineRecipe",
-    "HostFit",
-    "MatmulFit",
-    "OverheadFit",
-    "OverlapFit",
-    "PackedFit",
-    "Residuals",
-    "Software",
-    "SoftwareFit",
-    "StreamFit",
-    "efficiencies",
-    "engine_known",
-    "engines",
-    "software",
+    "AttentionFit", "CollectiveFit", "Efficiency", "Engine", "EngineFit", "EngineRecipe", "HostFit", "MatmulFit",
+    "OverheadFit", "OverlapFit", "PackedFit", "Residuals", "Software", "SoftwareFit", "StreamFit", "efficiencies",
+    "engine_known", "engines", "software",
 ]  # fmt: skip

@@ -2,21 +2,31 @@
 
 from __future__ import annotations
 
-from perfmodel.efficiency import Efficiency
+from collections.abc import Callable
+from typing import Any, overload
+
+from perfmodel.efficiency import Efficiency, engine_known
 from perfmodel.efficiency.software import known
 from perfmodel.errors import InputError
+from perfmodel.estimation.answer import Answer, Limiter, Overlapped
+from perfmodel.estimation.inference import estimate_inference
+from perfmodel.estimation.inference_result import InferenceEstimate, InferenceMemory
 from perfmodel.estimation.recipes import as_run
-from perfmodel.estimation.result import Limiter, Memory, Overlapped, TrainingEstimate
+from perfmodel.estimation.result import Memory, TrainingEstimate
 from perfmodel.estimation.timed import Timed
 from perfmodel.estimation.training import estimate_training
 from perfmodel.hardware import Cluster
 from perfmodel.model import Model
 from perfmodel.parallel import Parallel
-from perfmodel.workload import Training
+from perfmodel.workload import Inference, Training
 
-__all__ = ["Limiter", "Memory", "Overlapped", "Timed", "TrainingEstimate", "as_run", "estimate"]
+__all__ = [
+    "Answer", "InferenceEstimate", "InferenceMemory", "Limiter", "Memory", "Overlapped", "Timed", "TrainingEstimate",
+    "as_run", "estimate",
+]  # fmt: skip
 
 
+@overload
 def estimate(
     model: Model,
     work: Training,
@@ -26,15 +36,41 @@ def estimate(
     software: str | None = None,
     efficiency: Efficiency | None = None,
 ) -> TrainingEstimate:
+    """One optimizer step."""
+
+
+@overload
+def estimate(
+    model: Model,
+    work: Inference,
+    layout: Parallel,
+    cluster: Cluster,
+    *,
+    software: str | None = None,
+    efficiency: Efficiency | None = None,
+) -> InferenceEstimate:
+    """One batch."""
+
+
+def estimate(
+    model: Model,
+    work: Training | Inference,
+    layout: Parallel,
+    cluster: Cluster,
+    *,
+    software: str | None = None,
+    efficiency: Efficiency | None = None,
+) -> Answer:
     """Predict how long a job takes on a machine, what memory it needs, and what limits it.
 
     Parameters
     ----------
     model : what is run
-    work : the job: `Training`
+    work : the job: `Training` or `Inference`
     layout : degrees of parallelism; dp follows from the devices where it is left out
     cluster : on what
-    software : the training stack, see `software()`; None takes what is typical of all. Job and layout stay as they are
+    software : the training stack, see `software()`, or the inference engine, see `engines()`; None takes what is
+        typical of all. Job and layout stay as they are
         given: what the stack's recipes set is listed in `Software.recipe` (docs/software.md)
     efficiency : the fits to use; None takes the set of the device's architecture under the software's constants. Given
         without a software it stands alone, operator fits and nothing else
@@ -55,16 +91,34 @@ def estimate(
     ...                   pm.Parallel(tp=2), pm.Cluster.load("dgx-h100", devices=8))
     >>> est.fits, est.limiter.name
     (True, 'compute')
+    >>> run = pm.estimate(pm.Model.load("llama-3.1-8b"), pm.Inference(batch=32, input_length=1024, output_length=256),
+    ...                   pm.Parallel(), pm.Cluster.load("dgx-h100", devices=1))
+    >>> run.fits, run.limiters["decode"].name
+    (True, 'memory_bandwidth')
     """
-    if not isinstance(work, Training):
-        raise InputError(f"estimate knows the workload Training, not {type(work).__name__}")
+    kind = next((kind for kind in _ESTIMATES if isinstance(work, kind)), None)
+    if kind is None:
+        raise InputError(
+            f"estimate knows the workloads {', '.join(one.__name__ for one in _ESTIMATES)}, not {type(work).__name__}"
+        )
     placed = layout.on(cluster.devices)
     placed.check(model, work)
-    return estimate_training(model, work, placed, cluster, _chosen(cluster, software, efficiency))
+    chosen = _chosen(cluster, software, efficiency, serves=kind is not Training)
+    found: Answer = _ESTIMATES[kind](model, work, placed, cluster, chosen)
+    return found
 
 
-def _chosen(cluster: Cluster, software: str | None, efficiency: Efficiency | None) -> Efficiency:
+_ESTIMATES: dict[type, Callable[..., Any]] = {Training: estimate_training, Inference: estimate_inference}
+
+
+def _chosen(
+    cluster: Cluster, software: str | None, efficiency: Efficiency | None, *, serves: bool
+) -> Efficiency:
+    """The fits in force: of the architecture, under the training stack or the inference engine."""
     architecture = cluster.device.architecture
     if efficiency is None:
-        return Efficiency.of(architecture, software or "default")
-    return efficiency if software is None else efficiency.under(known(software), architecture)
+        of = Efficiency.serving if serves else Efficiency.of
+        return of(architecture, software or "default")
+    if software is None:
+        return efficiency
+    return efficiency.under(engine_known(software) if serves else known(software), architecture)

@@ -5,15 +5,13 @@ from __future__ import annotations
 import math
 from collections.abc import Callable
 from dataclasses import dataclass
-from functools import cached_property
-from typing import TYPE_CHECKING, Any, NamedTuple
-
-import numpy as np
+from typing import Any, ClassVar, NamedTuple
 
 from perfmodel.costs import Costs, full_attention_flops
 from perfmodel.efficiency import Efficiency
 from perfmodel.errors import InputError, UnsupportedError, unknown
-from perfmodel.estimation.timed import Timed, by_kind, leaf_times
+from perfmodel.estimation.answer import Answer
+from perfmodel.estimation.timed import Timed
 from perfmodel.formulas.training import model_flops_utilisation
 from perfmodel.hardware import Cluster
 from perfmodel.model import Model
@@ -21,26 +19,7 @@ from perfmodel.ops import at_least
 from perfmodel.parallel import Parallel
 from perfmodel.workload import Training
 
-if TYPE_CHECKING:
-    import pandas
-
-__all__ = ["MEMORY_METRICS", "VIEWS", "Limiter", "Memory", "Overlapped", "TrainingEstimate", "view"]
-
-MESSAGES = ("tp", "cp", "ep", "dp", "pp")
-"""Parallel axes, as the terms of their messages are named."""
-
-VIEWS: dict[str, Callable[..., Any]] = {}
-"""How an estimate is shown, by name; filled by the floor above (`report`), so that nothing here looks upward."""
-
-
-def view(name: str) -> Callable[[Callable[..., Any]], Callable[..., Any]]:
-    """Register a function as the view of that name."""
-
-    def register(function: Callable[..., Any]) -> Callable[..., Any]:
-        VIEWS[name] = function
-        return function
-
-    return register
+__all__ = ["MEMORY_METRICS", "Memory", "TrainingEstimate"]
 
 
 class Memory(NamedTuple):
@@ -143,45 +122,11 @@ MEMORY_METRICS = ("allocated", "reserved", "device")
 """Ways in which tools tell the peak."""
 
 
-class Overlapped(NamedTuple):
-    """Communication of one parallel axis in a step.
-
-    Parameters
-    ----------
-    hidden : runs beside compute [s]
-    exposed : the step waits for it [s]
-    """
-
-    hidden: Any
-    exposed: Any
-
-
-class Limiter(NamedTuple):
-    """The resource that takes most of the step, and the next one.
-
-    Parameters
-    ----------
-    name, share : the limiting resource and its part of the step [-]
-    runner_up, runner_up_share : the next one [-]
-    """
-
-    name: str
-    share: float
-    runner_up: str
-    runner_up_share: float
-
-    @property
-    def lead(self) -> float:
-        """How many times as long as the runner-up it takes; `pm.attribution` tells when that one takes over [-]."""
-        return self.share / self.runner_up_share if self.runner_up_share else math.inf
-
-    def __str__(self) -> str:
-        return f"{self.name} ({self.share:.0%}), then {self.runner_up} ({self.runner_up_share:.0%})"
-
-
 @dataclass(frozen=True, repr=False)
-class TrainingEstimate:
+class TrainingEstimate(Answer):
     """How long one optimizer step takes, what it needs, and what limits it."""
+
+    kind: ClassVar[str] = "training"
 
     model: Model
     """What is trained."""
@@ -307,58 +252,3 @@ class TrainingEstimate:
     def fits(self) -> Any:
         """The worst stage fits into the device, and what is offloaded into its host."""
         return self.memory.fits
-
-    @cached_property
-    def resources(self) -> dict[str, Any]:
-        """Seconds of the step by resource; they add up to the step time [s]."""
-        return self.tree.resources
-
-    @cached_property
-    def terms(self) -> dict[str, Any]:
-        """Seconds of the step by kind of work; they add up to the step time [s]."""
-        return by_kind(self.tree)
-
-    @property
-    def overlap(self) -> dict[str, Overlapped]:
-        """Communication of each parallel axis: what runs beside compute, and what the step waits for [s]."""
-        axes = [axis for axis in MESSAGES if axis in self.terms or axis in self.tree.covered]
-        return {
-            axis: Overlapped(self.tree.covered.get(axis, 0.0), self.terms.get(axis, 0.0)) for axis in axes
-        }
-
-    @cached_property
-    def algorithms(self) -> dict[str, tuple[Any, Any]]:
-        """The algorithm of every message and the outermost tier that it crosses; of equal names, the longest message's.
-
-        Messages over one rank are none. In a sweep both are arrays of names.
-        """
-        sent = [
-            leaf for _, leaf in leaf_times(self.tree) if leaf.route and np.any(np.asarray(leaf.seconds) > 0)
-        ]
-        longest = {leaf.name: leaf.route for leaf in sorted(sent, key=lambda leaf: np.max(leaf.seconds))}
-        return {name: (way.algorithm.name, way.tier.name) for name, way in longest.items() if way}
-
-    @property
-    def limiter(self) -> Limiter:
-        """The resource that takes most of the step, and the runner-up."""
-        ranked = sorted(self.resources.items(), key=lambda item: -item[1])
-        (first, most), (second, next_) = ranked[0], [*ranked, ("nothing", 0.0)][1]
-        return Limiter(first, most / self.step_time, second, next_ / self.step_time)
-
-    def to_dict(self) -> dict[str, Any]:
-        """Every input and every number, in SI units, ready for JSON."""
-        return VIEWS["dict"](self)  # type: ignore[no-any-return]
-
-    def to_frame(self) -> pandas.DataFrame:
-        """The breakdown as a table: term, seconds, share."""
-        return VIEWS["frame"](self)  # type: ignore[no-any-return]
-
-    def explain(self) -> str:
-        """Each number with its formula, its inputs and its source."""
-        return VIEWS["explain"](self)  # type: ignore[no-any-return]
-
-    def __repr__(self) -> str:
-        return str(VIEWS["text"](self))
-
-    def _repr_html_(self) -> str:
-        return str(VIEWS["html"](self))

@@ -6,6 +6,7 @@ from typing import Any
 
 from perfmodel.costs import Costs, StageMemory, training_costs
 from perfmodel.efficiency import Efficiency
+from perfmodel.estimation.host import communicators, launches
 from perfmodel.estimation.machine import Machine, machine
 from perfmodel.estimation.result import Memory, TrainingEstimate
 from perfmodel.estimation.timed import Timed, series
@@ -14,7 +15,6 @@ from perfmodel.hardware import Cluster
 from perfmodel.model import Model
 from perfmodel.ops import greater, log2, maximum, minimum, where
 from perfmodel.parallel import Parallel
-from perfmodel.work import Collective, Leaf, Stream, kernels, total
 from perfmodel.workload import Training
 
 __all__ = ["estimate_training", "step", "worst_memory"]
@@ -69,33 +69,13 @@ def step(costs: Costs, rates: Machine) -> Timed:
 def _host(costs: Costs, rates: Machine, busy: Any) -> tuple[Timed, ...]:
     """What a step takes beside the device's own work: launches it waits for, the host's own share, stragglers."""
     host = rates.efficiency.host
-    waiting = maximum(launches(costs, rates) * host.launch - busy, 0.0)
+    waiting = maximum(launches(costs.tree, costs.groups, rates) * host.launch - busy, 0.0)
     lost = host.straggling * log2(maximum(rates.nodes, 1.0)) * (busy + waiting)
     return (
         Timed("host launches", "host", waiting, {"host_launch": waiting}, {}),
         Timed("host, once a step", "host", host.step, {"host_launch": host.step}, {}),
         Timed("waiting for the slowest", "stragglers", lost, {"stragglers": lost}, {}),
     )
-
-
-def launches(costs: Costs, rates: Machine) -> Any:
-    """Kernels that the host launches in one step, mean over the stages; a message over one rank is none [-]."""
-    passes = rates.efficiency.stream.passes
-    sent = {axis: where(greater(group.ranks, 1), 1.0, 0.0) for axis, group in costs.groups.items()}
-
-    def measure(leaf: Leaf) -> Any:
-        if isinstance(leaf, Collective):
-            return sent[leaf.axis]
-        unfused = isinstance(leaf, Stream) and leaf.kind != "optimizer"
-        return kernels(leaf) * passes if unfused else kernels(leaf)
-
-    return total(costs.tree, measure)
-
-
-def communicators(costs: Costs) -> Any:
-    """Axes over which devices talk; each has a communicator with buffers of its own [-]."""
-    axes = ("tp", "cp", "pp", "ep", "data")
-    return sum(where(greater(costs.groups[axis].ranks, 1), 1.0, 0.0) for axis in axes if axis in costs.groups)
 
 
 def worst_memory(costs: Costs, rates: Machine, offloaded_to: str = "host") -> Memory:
@@ -115,7 +95,7 @@ def worst_memory(costs: Costs, rates: Machine, offloaded_to: str = "host") -> Me
     for stage in costs.memory[1:]:
         worst = _larger(worst, stage)
     declared = rates.efficiency.overhead
-    communication = declared.communication * communicators(costs)
+    communication = declared.communication * communicators(costs.groups)
     lost = declared.fragmentation / (1 - declared.fragmentation) * worst.total
     # an allocator that runs full gives its cache back before it gives up
     room = maximum(rates.capacity - worst.total - declared.context - communication, 0.0)

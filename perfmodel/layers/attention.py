@@ -338,6 +338,10 @@ class SelfAttention(Layer):
         """The gradient of an input that is data."""
         return linear_forward("qkv", p, **self._qkv_shape(p)) if first else super().spared(p, first=first)
 
+    def cached_share(self, tp: Any) -> Any:
+        """Heads are divided; with more ranks than heads, each holds a whole one."""
+        return self._kv_share(tp) / self.kv_heads
+
     def kv_bytes(self, context: Any, element_bytes: Any) -> Any:
         """Keys and values of the positions that the window, or the chunk, still holds; an encoder keeps none."""
         if not self.causal:

@@ -169,6 +169,20 @@ class Layer(Spec):
         """The same where an engine keeps every position, also those that a window has passed [B]."""
         return self.kv_bytes(context, element_bytes)
 
+    def source_bytes(self, source: Any, element_bytes: Any) -> Any:
+        """Keys and values of the other sequence that cross-attention looks at, of one sequence [B].
+
+        Parameters
+        ----------
+        source : its positions [-]
+        element_bytes : of a key or a value [B]
+        """
+        return 0
+
+    def cached_share(self, tp: Any) -> Any:
+        """Part of the cache that one tensor-parallel rank holds [-]."""
+        return 1 / tp
+
     def state_bytes(self, element_bytes: Any) -> Any:
         """Recurrent state of one sequence, whatever its length [B]."""
         return 0

@@ -118,6 +118,10 @@ class CrossAttention(Layer):
         kept = p.shard_tokens * self.hidden + 2 * p.tokens * width + 2 * seen * width
         return kept * p.element_bytes + self.saved_core(p)
 
+    def source_bytes(self, source: Any, element_bytes: Any) -> Any:
+        """Keys and values of every position of the source."""
+        return source * 2 * self.width * element_bytes
+
     def saved_once(self, p: Pass, *, checkpointed: bool) -> Any:
         """The source, which all layers read."""
         return p.sequences * self._keys(p) / p.cp * self._from * p.element_bytes

@@ -233,6 +233,10 @@ class LatentAttention(Layer):
             return p.tokens * self.heads / p.tp * 4
         return p.tokens * self.heads / p.tp * p.keys * p.element_bytes
 
+    def cached_share(self, tp: Any) -> Any:
+        """Every rank holds the latent, which all heads read."""
+        return 1.0
+
     def kv_bytes(self, context: Any, element_bytes: Any) -> Any:
         """The latent and the shared rotated key of every position."""
         return context * (self.kv_rank + self.rotary_dim) * element_bytes

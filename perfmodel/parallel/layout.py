@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Iterator
 from typing import TYPE_CHECKING, Self
 
 from perfmodel.errors import Faults
 from perfmodel.parallel.degrees import Degrees
-from perfmodel.parallel.rules import RULES
+from perfmodel.parallel.rules import RULES, SERVING_RULES
 
 if TYPE_CHECKING:
     from perfmodel.model import Model
-    from perfmodel.workload import Training
+    from perfmodel.workload import Served, Training
 
 __all__ = ["Parallel"]
 
@@ -55,7 +56,24 @@ class Parallel(Degrees):
         faults.raise_if_any()
         return self.replace(dp=devices // self.replica) if self.dp is None else self
 
-    def check(self, model: Model, work: Training) -> None:
+    def broken(self, model: Model, work: Training | Served) -> Iterator[str]:
+        """A sentence for each broken rule.
+
+        Parameters
+        ----------
+        model, work : what is split
+
+        Yields
+        ------
+        the rule, the numbers, the valid choices, the nearest one
+        """
+        rules: tuple[Callable[..., Iterator[str]], ...] = RULES
+        if hasattr(work, "output_length"):
+            rules = SERVING_RULES
+        for rule in rules:
+            yield from rule(self, model, work)
+
+    def check(self, model: Model, work: Training | Served) -> None:
         """Refuse a layout that the model or the batch cannot be split by, all broken rules at once.
 
         Parameters
@@ -68,7 +86,6 @@ class Parallel(Degrees):
             one sentence a broken rule: the numbers, the valid choices, the nearest one
         """
         faults = Faults("Parallel")
-        for rule in RULES:
-            for sentence in rule(self, model, work):
-                faults.add(sentence)
+        for sentence in self.broken(model, work):
+            faults.add(sentence)
         faults.raise_if_any()

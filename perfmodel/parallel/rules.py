@@ -10,13 +10,19 @@ from perfmodel.layers import MixtureOfExperts, SelfAttention
 from perfmodel.layers.latent_attention import LatentAttention
 from perfmodel.parallel.axes import AXES
 from perfmodel.parallel.degrees import Degrees
+from perfmodel.parallel.serving_rules import (
+    batch_reaches_replicas,
+    context_is_known,
+    one_chunk_a_stage,
+    sequences_are_whole,
+)
 from perfmodel.schedules import schedule_class
 
 if TYPE_CHECKING:
     from perfmodel.model import Block, Model
     from perfmodel.workload import Training
 
-__all__ = ["RULES"]
+__all__ = ["RULES", "SERVING_RULES"]
 
 _HEADED = (SelfAttention, LatentAttention)
 
@@ -265,3 +271,22 @@ RULES: tuple[Callable[[Degrees, Model, Training], Iterator[str]], ...] = (
     ends_leave_equal_stages,
 )
 """Rules of a valid layout. Each yields a sentence for what breaks it: rule, numbers, valid choices, nearest one."""
+
+SERVING_RULES: tuple[Callable[..., Iterator[str]], ...] = (
+    tensor_divides,
+    experts_are_shared,
+    experts_fit_a_stage,
+    tensor_fits_key_values,
+    heads_fit_context,
+    order_suits_experts,
+    tensor_has_something_to_split,
+    context_is_one_sequence,
+    pipeline_has_one_stream,
+    chunk_has_layer,
+    ends_leave_equal_stages,
+    batch_reaches_replicas,
+    one_chunk_a_stage,
+    sequences_are_whole,
+    context_is_known,
+)
+"""Those of inference and serving, where nothing goes backward."""

@@ -9,8 +9,8 @@ from typing import Any, NamedTuple
 
 from perfmodel.costs.states import mean_state_bytes
 from perfmodel.estimation import Timed, TrainingEstimate
+from perfmodel.estimation.answer import view
 from perfmodel.estimation.pipeline import CLOSED
-from perfmodel.estimation.result import view
 from perfmodel.estimation.timed import leaf_times
 from perfmodel.formulas.all_reduce import (
     hierarchical_all_reduce,

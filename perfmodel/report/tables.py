@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from perfmodel.errors import InputError, MissingExtraError
 from perfmodel.estimation import Memory, TrainingEstimate
-from perfmodel.estimation.result import view
+from perfmodel.estimation.answer import view
 from perfmodel.parallel import AXES, Parallel
 from perfmodel.units import show
 

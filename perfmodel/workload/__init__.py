@@ -9,19 +9,6 @@ from perfmodel.workload.recompute import LAYER_INPUT, POLICIES, Policy
 from perfmodel.workload.training import Training
 
 __all__ = [
-    "EVERYTHING",
-    "LAYER_INPUT",
-    "OPTIMIZERS",
-    "POLICIES",
-    "PRECISIONS",
-    "WEIGHTS",
-    "Formats",
-    "Inference",
-    "Offload",
-    "Optimizer",
-    "Policy",
-    "Precision",
-    "Served",
-    "Training",
-    "weight_format",
+    "EVERYTHING", "LAYER_INPUT", "OPTIMIZERS", "POLICIES", "PRECISIONS", "WEIGHTS", "Formats", "Inference",
+    "Offload", "Optimizer", "Policy", "Precision", "Served", "Training", "weight_format",
 ]  # fmt: skip

@@ -20,12 +20,14 @@ class WeightFormat(NamedTuple):
         the way and computes in the activations' own format
     experts_only : only routed experts are stored so, all else in 16 bits
     current : activations are read for their largest value before they are quantised
+    everything : the token table and the head are stored so, too
     """
 
     bits: float
     computes: str | None = None
     experts_only: bool = False
     current: bool = False
+    everything: bool = False
 
 
 WEIGHTS = {
@@ -47,14 +49,14 @@ WEIGHTS = {
     "nvfp4_wo": WeightFormat(4 + 8 / 16),
     "mxfp4_wo": WeightFormat(4 + 8 / 32),
     "mxfp4_moe": WeightFormat(4 + 8 / 32, experts_only=True),
-    "gguf_q2_k": WeightFormat(3.35),
-    "gguf_q3_k_m": WeightFormat(3.91),
-    "gguf_q4_0": WeightFormat(4.5),
-    "gguf_q4_k_s": WeightFormat(4.58),
-    "gguf_q4_k_m": WeightFormat(4.85),
-    "gguf_q5_k_m": WeightFormat(5.68),
-    "gguf_q6_k": WeightFormat(6.56),
-    "gguf_q8_0": WeightFormat(8.5),
+    "gguf_q2_k": WeightFormat(3.35, everything=True),
+    "gguf_q3_k_m": WeightFormat(3.91, everything=True),
+    "gguf_q4_0": WeightFormat(4.5, everything=True),
+    "gguf_q4_k_s": WeightFormat(4.58, everything=True),
+    "gguf_q4_k_m": WeightFormat(4.85, everything=True),
+    "gguf_q5_k_m": WeightFormat(5.68, everything=True),
+    "gguf_q6_k": WeightFormat(6.56, everything=True),
+    "gguf_q8_0": WeightFormat(8.5, everything=True),
 }
 """Scales: one 16-bit a group of 128 where a weight-only format does not say its group, an 8-bit one for 32 (OCP
 Microscaling 1.0) or for 16 elements (NVIDIA nvfp4), a 32-bit one for a block of 128 × 128 (DeepSeek-AI 2024,
@@ -110,7 +112,8 @@ class Formats(NamedTuple):
     core_dtype : of attention, norms and head
     operand_bytes : of an activation that enters a linear layer [B]
     element_bytes : of an activation [B]
-    weight_bytes, expert_bytes : of a stored weight of the linear layers, and of routed experts [B]
+    weight_bytes, expert_bytes, head_bytes : of a stored weight of the linear layers, of routed experts, and of token
+        table and head [B]
     kv_bytes : of an element of the cache [B]
     packed : weights are unpacked on the way
     current : activations are read for their largest value before they are quantised
@@ -122,6 +125,7 @@ class Formats(NamedTuple):
     element_bytes: float
     weight_bytes: float
     expert_bytes: float
+    head_bytes: float
     kv_bytes: float
     packed: bool
     current: bool
@@ -161,6 +165,7 @@ class Formats(NamedTuple):
             element_bytes=element,
             weight_bytes=element if whole else plain,
             expert_bytes=element if whole else stored.bits / 8,
+            head_bytes=stored.bits / 8 if stored.everything else element,
             kv_bytes=element if cache is None else CACHE_BITS[cache] / 8,
             packed=not whole and (stored.computes is None or stored.experts_only),
             current=stored.current and computes != core,

@@ -1,0 +1,247 @@
+"""Work of one batch: the prompts through the model, then one token of each sequence at a time."""
+
+from __future__ import annotations
+
+from typing import Any, NamedTuple
+
+from perfmodel.costs.parts import parts
+from perfmodel.costs.serving_memory import Footprint, footprints
+from perfmodel.errors import InputError
+from perfmodel.layers import Pass
+from perfmodel.model import Model
+from perfmodel.ops import certain, maximum, minimum
+from perfmodel.parallel import Parallel, Ranks, groups
+from perfmodel.walk import Entrance
+from perfmodel.work import Collective, Repeat, Serial, Work, flops, total
+from perfmodel.workload import Inference, Served
+
+__all__ = ["InferenceCosts", "decode_pass", "forward", "inference_costs", "prefill_pass", "through_stages"]
+
+
+class InferenceCosts(NamedTuple):
+    """Demands of one batch, per device.
+
+    Parameters
+    ----------
+    prefill : all prompts of a replica; None where decode begins with an empty context
+    decode : one step of a replica's batch at the mean context; None where no token follows
+    steps : of decode [-]
+    memory : one entry for each kind of pipeline stage: first, middle, last
+    prefill_flops, decode_flops : of the whole job, and of one step of it [FLOP]
+    samples : sequences or images of the whole job [-]
+    entered : a prompt's pass as it enters the model
+    groups : the ranks of each axis
+    dtype, core_dtype : number formats of linear layers, and of attention and head
+    """
+
+    prefill: Work | None
+    decode: Work | None
+    steps: Any
+    memory: tuple[Footprint, ...]
+    prefill_flops: Any
+    decode_flops: Any
+    samples: Any
+    entered: Pass
+    groups: dict[str, Ranks]
+    dtype: str
+    core_dtype: str
+
+
+def inference_costs(
+    model: Model, work: Inference, layout: Parallel, *, pipelined: bool = True, reserved: bool = True
+) -> InferenceCosts:
+    """Everything one batch asks of each device, counted.
+
+    Parameters
+    ----------
+    model : what is run
+    work : the batch
+    layout : degrees of parallelism, dp set
+    pipelined : a pipeline has a part of the batch in every stage; else one at a time
+    reserved : the cache keeps every position, also those that a window has passed
+
+    Returns
+    -------
+    trees of work, memory by stage, FLOPs
+
+    References
+    ----------
+    Pope et al. (2022), Efficiently Scaling Transformer Inference, arXiv:2211.05102
+    """
+    replica = work.batch / layout.dp  # type: ignore[operator]  # dp is set
+    in_flight = minimum(layout.pp, maximum(replica, 1)) if pipelined else 1
+    passes = in_flight if work.passes is None else work.passes
+    sequences = replica / passes
+    prompt = prefill_pass(model, work, layout, sequences=sequences)
+    token = decode_pass(model, work, layout, prompt, sequences=sequences, context=work.context)
+    first, step = forward(model, prompt), forward(model, token)
+    return InferenceCosts(
+        prefill=through_stages("prefill", first, model, prompt, layout, passes=passes, alone=True)
+        if work.prefills
+        else None,
+        decode=through_stages("decode step", step, model, token, layout, passes=passes, alone=False)
+        if work.steps
+        else None,
+        steps=work.steps,
+        memory=footprints(
+            model,
+            work,
+            layout,
+            prompt if work.prefills else token,
+            sequences=replica,
+            context=work.longest,
+            reserved=reserved,
+        ),
+        prefill_flops=_flops(model, prompt, work.batch) if work.prefills else 0.0,
+        decode_flops=_flops(model, token, work.batch) if work.steps else 0.0,
+        samples=work.batch,
+        entered=prompt,
+        groups=groups(layout),
+        dtype=prompt.dtype,
+        core_dtype=prompt.core_dtype,
+    )
+
+
+def prefill_pass(model: Model, work: Served, layout: Parallel, *, sequences: Any) -> Pass:
+    """Prompts as one device sees them when they enter the model.
+
+    Parameters
+    ----------
+    model, work, layout : the job
+    sequences : that enter together [-]
+
+    Raises
+    ------
+    InputError
+        the model can't read what the workload gives it, or the length of its prompts is missing
+    """
+    formats, prompt = work.formats, _length(model, work)
+    computed = prompt - work.cached_length
+    p = Pass(
+        sequences=sequences,
+        queries=computed,
+        keys=prompt if work.cached_length else computed,
+        tp=layout.tp,
+        cp=layout.cp,
+        ep=layout.ep,
+        expert_tp=layout.tp_in_experts,
+        expert_load=work.expert_imbalance,
+        deduplicated=layout.dispatch == "deduplicated",
+        overlap_shared=layout.overlap_shared,
+        sequence_parallel=layout.sequence_parallel,
+        dtype=formats.dtype,
+        core_dtype=formats.core_dtype,
+        operand_bytes=formats.operand_bytes,
+        element_bytes=formats.element_bytes,
+        fused_attention=work.attention == "flash",
+        context=layout.context,
+        kernels=work.kernels,
+        current_scaling=formats.current,
+        forward_only=True,
+        last_logits=work.output_length > 0,
+        weight_bytes=formats.weight_bytes if formats.weight_bytes != formats.operand_bytes else None,
+        expert_bytes=formats.expert_bytes if formats.expert_bytes != formats.weight_bytes else None,
+        head_bytes=formats.head_bytes if formats.head_bytes != formats.element_bytes else None,
+        kv_bytes=formats.kv_bytes if formats.kv_bytes != formats.element_bytes else None,
+        replicated=certain(layout.dp == 1) and certain(layout.cp == 1),
+    )
+    if not isinstance(work, Inference):
+        return p
+    return Entrance(work.source_length, work.image_size, work.samples).opened(model, p, length=None)
+
+
+def decode_pass(
+    model: Model, work: Served, layout: Parallel, prompt: Pass, *, sequences: Any, context: Any
+) -> Pass:
+    """One token of each sequence against its cache.
+
+    Parameters
+    ----------
+    model, work, layout : the job
+    prompt : the pass that came before
+    sequences : that decode together [-]
+    context : tokens that each may look at, its own included [-]
+    """
+    return prompt._replace(
+        sequences=sequences,
+        queries=1.0,
+        keys=context,
+        cp=1,
+        sequence_parallel=False,
+        decode=True,
+        source_cached=True,
+        last_logits=True,
+    )
+
+
+def forward(model: Model, p: Pass) -> Serial:
+    """One pass through all layers.
+
+    Parameters
+    ----------
+    model : what is run
+    p : the pass as it enters
+    """
+    found = parts(model, p)
+    blocks = [Repeat("layers", block.repeat, Serial("layer", block.forward())) for block in found.blocks]
+    ends = (Serial("entry", found.entry.forward()), Serial("exit", found.exit.forward()))
+    return Serial("forward", (ends[0], *blocks, ends[1]))
+
+
+def through_stages(
+    name: str, work: Work, model: Model, p: Pass, layout: Parallel, *, passes: Any, alone: bool
+) -> Work:
+    """A batch through the stages of a pipeline, in parts that follow each other.
+
+    Of so many parts as stages or fewer, each finds every stage free: a step takes as long as one part through all
+    stages. Parts that begin together wait for each other: the last leaves after (passes + stages - 1) / stages of that.
+
+    Parameters
+    ----------
+    name : of the whole
+    work : one part through all layers
+    model : what is run
+    p : the pass of a part
+    layout : pp
+    passes : parts of the batch [-]
+    alone : nothing came before: the parts begin together
+    """
+    whole = p.tokens * model.hidden * p.element_bytes
+    hop = (
+        Collective("send activations", "send", whole / p.tp, "pp"),
+        Collective("gather received", "all_gather", whole, "tp"),
+    )
+    sends = Repeat("pp sends", layout.pp - 1, Serial("pp send", hop))
+    times = (passes + layout.pp - 1) / layout.pp if alone else 1
+    return Serial(name, (Repeat("passes", times, work), sends))
+
+
+def _length(model: Model, work: Served) -> Any:
+    """Tokens of one prompt, given or fixed by the model; 1 where images or signals say how many there are [-]."""
+    given, fixed = work.input_length, model.fixed_length
+    if model.input == "tokens" and fixed is None:
+        if given is None:
+            raise InputError(
+                f"{type(work).__name__}: input_length is missing: model {model.name!r} reads tokens; "
+                "nearest: input_length = 1024"
+            )
+        return max(given, 1)
+    if given is not None and given not in (0, fixed):
+        told = f"every sample has {fixed}" if fixed else "its length follows from what it sees"
+        raise InputError(f"model {model.name!r}: input_length = {given}, but {told}; leave it out")
+    return fixed or 1
+
+
+def _flops(model: Model, p: Pass, batch: Any) -> Any:
+    """Operations of the whole job's pass, whatever the split [FLOP]."""
+    alone = p._replace(
+        sequences=batch,
+        tp=1,
+        cp=1,
+        ep=1,
+        expert_tp=1,
+        expert_load=1,
+        sequence_parallel=False,
+        replicated=False,
+    )
+    return total(forward(model, alone), flops)

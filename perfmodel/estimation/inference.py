@@ -1,0 +1,140 @@
+"""Costs of a batch on a machine: prefill and decode with the host's floor, and the fullest stage's memory."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from perfmodel.costs.inference import InferenceCosts, inference_costs
+from perfmodel.costs.serving_memory import Footprint
+from perfmodel.efficiency import Efficiency, Engine, EngineRecipe
+from perfmodel.estimation.host import communicators, launches
+from perfmodel.estimation.inference_result import InferenceEstimate, InferenceMemory
+from perfmodel.estimation.machine import Machine, machine
+from perfmodel.estimation.timed import Timed, repeated, series
+from perfmodel.estimation.timing import Clock
+from perfmodel.hardware import Cluster
+from perfmodel.model import Model
+from perfmodel.ops import greater, maximum, where
+from perfmodel.parallel import Parallel, Ranks
+from perfmodel.work import Work
+from perfmodel.workload import Inference
+
+__all__ = ["estimate_inference", "fullest", "phases", "recipe_of", "timed_pass"]
+
+
+def estimate_inference(
+    model: Model, work: Inference, layout: Parallel, cluster: Cluster, efficiency: Efficiency
+) -> InferenceEstimate:
+    """Predict one batch.
+
+    Parameters
+    ----------
+    model, work, layout : what is run, dp set and rules checked
+    cluster : on what
+    efficiency : the fits in force
+
+    Returns
+    -------
+    the estimate
+    """
+    recipe = recipe_of(efficiency)
+    costs = inference_costs(model, work, layout, pipelined=recipe.pipelined, reserved=recipe.keeps_all)
+    rates = machine(cluster, efficiency, (costs.dtype, costs.core_dtype))
+    prefill, decode = phases(costs, rates, recipe.graphs if work.graphs is None else work.graphs)
+    parts = [] if prefill is None else [prefill]
+    if decode is not None:
+        parts.append(repeated("decode", costs.steps, decode))
+    return InferenceEstimate(
+        model=model,
+        work=work,
+        layout=layout,
+        cluster=cluster,
+        efficiency=efficiency,
+        costs=costs,
+        tree=series("batch", tuple(parts)),
+        prefill=prefill,
+        decode=decode,
+        memory=fullest(costs.memory, costs.groups, rates, recipe.memory_share, costs.samples / layout.dp),
+        peak=rates.peak[costs.dtype],
+    )
+
+
+def recipe_of(efficiency: Efficiency) -> EngineRecipe:
+    """What the engine in force does where a job does not say; the typical one where fits stand alone.
+
+    Parameters
+    ----------
+    efficiency : the fits in force
+    """
+    return Engine.load(efficiency.software or "default").recipe
+
+
+def phases(costs: InferenceCosts, rates: Machine, graphs: bool) -> tuple[Timed | None, Timed | None]:
+    """Prefill and one step of decode, each with its host.
+
+    Parameters
+    ----------
+    costs : what was counted
+    rates : of the machine
+    graphs : steps of decode are captured and launched as a whole
+    """
+    clock = Clock(rates, costs.groups)
+    return (
+        None if costs.prefill is None else timed_pass(costs.prefill, clock, captured=False),
+        None if costs.decode is None else timed_pass(costs.decode, clock, captured=graphs),
+    )
+
+
+def timed_pass(work: Work, clock: Clock, *, captured: bool) -> Timed:
+    """One pass on the device, or as long as its kernels take to launch, and the host's own time of it.
+
+    Parameters
+    ----------
+    work : the pass
+    clock : of the machine
+    captured : the whole pass is one launch (CUDA graph)
+    """
+    device, host = clock.time(work), clock.rates.efficiency.host
+    needed = host.launch if captured else launches(work, clock.groups, clock.rates) * host.launch
+    waiting = maximum(needed - device.seconds, 0.0)
+    return series(
+        device.name,
+        (
+            *device.parts,
+            Timed("host launches", "host", waiting, {"host_launch": waiting}, {}),
+            Timed("host, once a pass", "host", host.step, {"host_launch": host.step}, {}),
+        ),
+    )
+
+
+def fullest(
+    stages: tuple[Footprint, ...], groups: dict[str, Ranks], rates: Machine, share: Any, sequences: Any
+) -> InferenceMemory:
+    """Memory of the stage that needs most, with the overhead that the efficiency declares.
+
+    Parameters
+    ----------
+    stages : what each holds
+    groups : the ranks of each axis
+    rates : of the machine
+    share : of the device's memory, what the engine takes [-]
+    sequences : in the cache of one replica [-]
+    """
+    worst = stages[0]
+    for stage in stages[1:]:
+        more = greater(stage.total, worst.total)
+        worst = Footprint(*(where(more, new, old) for new, old in zip(stage, worst, strict=True)))
+    declared = rates.efficiency.overhead
+    return InferenceMemory(
+        stage=worst.stage,
+        weights=worst.weights,
+        cache=worst.cache,
+        activations=worst.activations,
+        context=declared.context,
+        communication=declared.communication * communicators(groups),
+        capacity=rates.capacity,
+        share=share,
+        sequences=sequences,
+        per_sequence=worst.per_sequence,
+        per_token=worst.per_token,
+    )
