@@ -27,7 +27,7 @@ __all__ = [
 
 
 @overload
-def estimate(
+def estimate(  # noqa: D418  our own rule asks for one
     model: Model,
     work: Training,
     layout: Parallel,
@@ -40,7 +40,7 @@ def estimate(
 
 
 @overload
-def estimate(
+def estimate(  # noqa: D418  our own rule asks for one
     model: Model,
     work: Inference,
     layout: Parallel,
