@@ -26,7 +26,7 @@ from perfmodel.model import Block, Model, models
 from perfmodel.native import cnn, dlrm, lstm_classifier, mlp, resnet50
 from perfmodel.parallel import Parallel
 from perfmodel.report import compare
-from perfmodel.sensitivity import attribution
+from perfmodel.sensitivity import attribution, what_if
 from perfmodel.validation import validate
 from perfmodel.workload import Inference, Training
 
@@ -40,7 +40,7 @@ __all__ = [
     "Link", "Model", "Node", "Parallel", "Software", "Tier", "Training", "TrainingEstimate", "as_run",
     "attribution", "calibrate", "clusters", "cnn", "compare", "decoder", "devices", "dlrm", "efficiencies",
     "encoder", "engines", "errors", "estimate", "formulas", "lstm_classifier", "mlp", "models", "plot", "resnet50",
-    "software", "validate",
+    "software", "validate", "what_if",
 ]  # fmt: skip
 
 clusters = systems

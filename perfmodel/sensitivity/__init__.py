@@ -1,6 +1,14 @@
-"""Why an estimate is what it is: what limits it, what each number of the machine would buy, and the formula itself."""
+"""Why an estimate is what it is: what limits it, what each number of the machine would buy, and the formula itself;
+and what to change."""
 
 from perfmodel.sensitivity.attribution import Attribution, attribution
+from perfmodel.sensitivity.changes import Changed
+from perfmodel.sensitivity.fields import Field, fields
+from perfmodel.sensitivity.inputs import Inputs
 from perfmodel.sensitivity.quantities import Quantity, quantities, with_values
+from perfmodel.sensitivity.what_if import Difference, Moved, what_if
 
-__all__ = ["Attribution", "Quantity", "attribution", "quantities", "with_values"]
+__all__ = [
+    "Attribution", "Changed", "Difference", "Field", "Inputs", "Moved", "Quantity", "attribution", "fields",
+    "quantities", "what_if", "with_values",
+]  # fmt: skip

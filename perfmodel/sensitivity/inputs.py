@@ -1,0 +1,88 @@
+"""What an estimate was made of, in a form that can be changed and estimated again."""
+
+from __future__ import annotations
+
+from typing import Any, NamedTuple
+
+from perfmodel.efficiency import Efficiency
+from perfmodel.efficiency.software import known
+from perfmodel.errors import InputError
+from perfmodel.estimation import TrainingEstimate, estimate
+from perfmodel.hardware import Cluster
+from perfmodel.model import Model
+from perfmodel.parallel import Parallel
+from perfmodel.workload import Training
+
+__all__ = ["Inputs"]
+
+
+class Inputs(NamedTuple):
+    """Everything that `estimate` is given.
+
+    Parameters
+    ----------
+    model, work, layout, cluster, efficiency : as in `estimate`, dp filled in
+
+    Examples
+    --------
+    >>> est = estimate(Model.load("llama-3.1-8b"), Training(global_batch=128, sequence_length=8192), Parallel(tp=2),
+    ...                Cluster.load("dgx-h100"))
+    >>> Inputs.of(est).estimate().step_time == est.step_time
+    True
+    """
+
+    model: Model
+    work: Training
+    layout: Parallel
+    cluster: Cluster
+    efficiency: Efficiency
+
+    @classmethod
+    def of(cls, est: TrainingEstimate) -> Inputs:
+        """The inputs of an estimate."""
+        return cls(est.model, est.work, est.layout, est.cluster, est.efficiency)
+
+    def estimate(self) -> Any:
+        """The estimate of these inputs."""
+        return estimate(self.model, self.work, self.layout, self.cluster, efficiency=self.efficiency)
+
+    @property
+    def follows_architecture(self) -> bool:
+        """The fits are those that `estimate` takes for this device and software, and would take anew for another."""
+        usual = Efficiency.of(self.cluster.device.architecture, self.efficiency.software or None)
+        return usual is self.efficiency or usual == self.efficiency
+
+    def on(self, cluster: Cluster) -> Inputs:
+        """The same on another cluster; fits that follow from the architecture are those of the new one.
+
+        Parameters
+        ----------
+        cluster : the other one
+        """
+        before, after = self.cluster.device.architecture, cluster.device.architecture
+        if before == after or not self.follows_architecture:
+            return self._replace(cluster=cluster)
+        fits = Efficiency.of(after, self.efficiency.software or None)
+        return self._replace(cluster=cluster, efficiency=fits)
+
+    def under(self, software: str) -> Inputs:
+        """The same under another training stack.
+
+        Parameters
+        ----------
+        software : see `software()`
+
+        Raises
+        ------
+        InputError
+            the fits are a set of one's own under another stack, whose constants can't be taken out again
+        """
+        architecture = self.cluster.device.architecture
+        if self.follows_architecture:
+            return self._replace(efficiency=Efficiency.of(architecture, known(software).id))
+        if self.efficiency.software:
+            raise InputError(
+                f"software = {software!r}: the efficiency set {self.efficiency.id} is under "
+                f"{self.efficiency.software} already; give efficiency= with it, the set without a stack"
+            )
+        return self._replace(efficiency=self.efficiency.under(known(software), architecture))
