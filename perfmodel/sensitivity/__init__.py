@@ -1,5 +1,4 @@
-"""Why an estimate is what it is: what limits it, what each number of the machine would buy, and the formula itself;
-and what to change."""
+"""Why an estimate is what it is: what limits it, what each number would buy, the formula itself, and what to change."""
 
 from perfmodel.sensitivity.attribution import Attribution, attribution
 from perfmodel.sensitivity.changes import Changed
