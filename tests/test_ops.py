@@ -213,3 +213,12 @@ def test_long_sums_of_maxima_are_built_at_once():
 def test_infinity_is_a_number():
     assert ops.maximum(math.inf, 1.0) == math.inf
     assert ops.minimum(math.inf, 1.0) == 1.0
+
+
+@pytest.mark.parametrize("name", ["power", "log2", "log", "exp"])
+def test_one_number_rounds_as_an_array_does(name: str) -> None:
+    """To the last bit: rows of a sweep are single estimates, whatever the machine's vector instructions do."""
+    numbers = np.linspace(1e-6, 30.0, 5000)
+    more = (2.4,) if name == "power" else ()
+    one = getattr(ops, name)
+    assert one(numbers, *more).tolist() == [one(number, *more) for number in numbers.tolist()]

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from perfmodel.decoder import decoder
 from perfmodel.errors import InputError
 from perfmodel.estimation import estimate
-from perfmodel.parallel import AXES, RULES, Group, Parallel, groups
+from perfmodel.parallel import AXES, RULES, Group, Parallel, groups, sentences
 from perfmodel.workload import Training
 from tests.strategies import cluster, jobs
 
@@ -151,7 +151,7 @@ def test_every_sentence_has_its_numbers_and_a_way_out(tp, pp, vpp, micro_batch, 
     layout = Parallel(tp=tp, pp=pp, vpp=vpp, micro_batch=micro_batch, dp=dp)
     work = Training(global_batch=global_batch, sequence_length=128)
     for rule in RULES:
-        for sentence in rule(layout, MODEL, work):
+        for sentence in sentences(rule(layout, MODEL, work)):
             assert "\n" not in sentence
             assert re.match(r"(tp|pp · vpp|vpp|dp · micro_batch) = \d+", sentence)
             assert "; nearest: " in sentence
@@ -163,7 +163,7 @@ def test_every_sentence_has_its_numbers_and_a_way_out(tp, pp, vpp, micro_batch, 
             if batch != global_batch:
                 nearest.pop("vpp", None)  # the other way out
             changed = layout.replace(**{name: int(value) for name, value in nearest.items()})
-            assert sentence not in list(rule(changed, MODEL, work.replace(global_batch=batch)))
+            assert sentence not in list(sentences(rule(changed, MODEL, work.replace(global_batch=batch))))
             assert changed != layout or batch != global_batch
 
 

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from typing import TYPE_CHECKING, Self
 
 from perfmodel.errors import Faults
+from perfmodel.parallel.breach import Breach, sentences
 from perfmodel.parallel.degrees import Degrees
-from perfmodel.parallel.rules import RULES, SERVING_RULES
+from perfmodel.parallel.rules import RULES, SERVING_RULES, devices_multiply
 
 if TYPE_CHECKING:
     from perfmodel.model import Model
@@ -41,23 +42,11 @@ class Parallel(Degrees):
         InputError
             the degrees do not multiply to the devices
         """
-        faults = Faults("Parallel")
-        if devices % self.replica:
-            near = max(devices // self.replica, 1) * self.replica
-            faults.add(
-                f"tp · pp · cp = {self.tp} · {self.pp} · {self.cp} = {self.replica} does not divide {devices} devices; "
-                f"nearest: {near} devices"
-            )
-        elif self.dp is not None and self.dp != devices // self.replica:
-            faults.add(
-                f"tp · pp · cp · dp = {self.replica} · {self.dp} = {self.replica * self.dp}, but the cluster has "
-                f"{devices} devices; dp = {devices // self.replica} fits, or leave dp out and it follows"
-            )
-        faults.raise_if_any()
+        _raise(devices_multiply(self, devices))
         return self.replace(dp=devices // self.replica) if self.dp is None else self
 
-    def broken(self, model: Model, work: Training | Served) -> Iterator[str]:
-        """A sentence for each broken rule.
+    def breaches(self, model: Model, work: Training | Served) -> Iterator[Breach]:
+        """How each rule of a valid layout stands; where degrees are columns, for each of their rows.
 
         Parameters
         ----------
@@ -65,9 +54,9 @@ class Parallel(Degrees):
 
         Yields
         ------
-        the rule, the numbers, the valid choices, the nearest one
+        one entry for each way to break a rule, broken or not
         """
-        rules: tuple[Callable[..., Iterator[str]], ...] = RULES
+        rules: tuple[Callable[..., Iterator[Breach]], ...] = RULES
         if hasattr(work, "output_length"):
             rules = SERVING_RULES
         for rule in rules:
@@ -85,7 +74,12 @@ class Parallel(Degrees):
         InputError
             one sentence a broken rule: the numbers, the valid choices, the nearest one
         """
-        faults = Faults("Parallel")
-        for sentence in self.broken(model, work):
-            faults.add(sentence)
-        faults.raise_if_any()
+        _raise(self.breaches(model, work))
+
+
+def _raise(breaches: Iterable[Breach]) -> None:
+    """Tell everything that is broken in one error."""
+    faults = Faults("Parallel")
+    for sentence in sentences(breaches):
+        faults.add(sentence)
+    faults.raise_if_any()

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
+from perfmodel.parallel.breach import Breach
 from perfmodel.parallel.degrees import Degrees
 
 if TYPE_CHECKING:
@@ -14,47 +15,71 @@ if TYPE_CHECKING:
 __all__ = ["batch_reaches_replicas", "context_is_known", "one_chunk_a_stage", "sequences_are_whole"]
 
 
-def batch_reaches_replicas(layout: Degrees, model: Model, work: Served) -> Iterator[str]:
-    """Every replica has as many sequences as the others."""
-    batch, dp = getattr(work, "batch", None), layout.dp or 1
-    if batch is not None and batch % dp:
-        near = max(round(batch / dp), 1) * dp
-        yield f"dp = {dp} replicas do not share the batch of {batch} evenly; nearest: batch = {near}"
-    parts = getattr(work, "passes", None)
+def batch_reaches_replicas(layout: Degrees, model: Model, work: Served) -> Iterator[Breach]:
+    """Every replica has as many sequences as the others, and every stage as many in turn."""
+    batch, parts = getattr(work, "batch", None), getattr(work, "passes", None)
+    dp: Any = 1 if layout.dp is None else layout.dp
+    if batch is not None:
+
+        def told() -> str:
+            near = max(round(batch / dp), 1) * dp
+            return f"dp = {dp} replicas do not share the batch of {batch} evenly; nearest: batch = {near}"
+
+        yield Breach(batch % dp != 0, "dp does not divide the batch", told)
     if parts is None:
         return
-    if parts > layout.pp or (batch or 0) % (dp * parts):
-        yield (
-            f"passes = {parts} cuts a replica's batch of {(batch or 0) // dp} for the pp = {layout.pp} stages; it must "
+    whole: Any = 0 if batch is None else batch
+    yield Breach(
+        (parts > layout.pp) | (whole % (dp * parts) != 0),
+        "passes exceed the stages or do not divide a replica's batch",
+        lambda: (
+            f"passes = {parts} cuts a replica's batch of {whole // dp} for the pp = {layout.pp} stages; it must "
             f"divide the batch and be at most pp; nearest: passes = None"
-        )
+        ),
+    )
 
 
-def one_chunk_a_stage(layout: Degrees, model: Model, work: Served) -> Iterator[str]:
+def one_chunk_a_stage(layout: Degrees, model: Model, work: Served) -> Iterator[Breach]:
     """Chunks of a stage hide the bubble of backward, which inference has not."""
-    if layout.vpp != 1:
-        yield f"vpp = {layout.vpp} interleaves forward with backward, and inference has none; nearest: vpp = 1"
+    yield Breach(
+        layout.vpp != 1,
+        "vpp interleaves forward with backward, and inference has none",
+        lambda: (
+            f"vpp = {layout.vpp} interleaves forward with backward, and inference has none; nearest: vpp = 1"
+        ),
+    )
 
 
-def sequences_are_whole(layout: Degrees, model: Model, work: Served) -> Iterator[str]:
+def sequences_are_whole(layout: Degrees, model: Model, work: Served) -> Iterator[Breach]:
     """Context parallelism cuts prompts; a step of decode has nothing to cut."""
-    if layout.cp > 1 and work.output_length > 1:
-        yield (
+    yield Breach(
+        (layout.cp > 1) & (work.output_length > 1),
+        "cp cuts the prompts, and decode has one token of each sequence",
+        lambda: (
             f"cp = {layout.cp} cuts the prompts, and decode has one token of each sequence; valid with "
             f"output_length = 1 only; nearest: cp = 1"
-        )
+        ),
+    )
 
 
-def context_is_known(layout: Degrees, model: Model, work: Served) -> Iterator[str]:
+def context_is_known(layout: Degrees, model: Model, work: Served) -> Iterator[Breach]:
     """The last token has a position that the model knows."""
     most, prompt = model.most_positions, work.input_length
     if most is None or prompt is None:
         return
-    if prompt > most:
-        yield f"input_length = {prompt} exceeds the {most} positions of {model.name}; nearest: input_length = {most}"
-    elif prompt + work.output_length > most:
-        both = f"{prompt} + {work.output_length} = {prompt + work.output_length}"
-        yield (
-            f"input_length + output_length = {both} exceeds the {most} positions of {model.name}; nearest: "
-            f"output_length = {most - prompt}"
-        )
+    last = prompt + work.output_length
+    yield Breach(
+        prompt > most,
+        "input_length exceeds the model's positions",
+        lambda: (
+            f"input_length = {prompt} exceeds the {most} positions of {model.name}; nearest: input_length = {most}"
+        ),
+    )
+    yield Breach(
+        (prompt <= most) & (last > most),
+        "input_length + output_length exceeds the model's positions",
+        lambda: (
+            f"input_length + output_length = {prompt} + {work.output_length} = {last} exceeds the {most} positions "
+            f"of {model.name}; nearest: output_length = {most - prompt}"
+        ),
+    )

@@ -13,7 +13,9 @@ from typing import Any
 
 from perfmodel.layers import MixtureOfExperts
 from perfmodel.model import Model
-from perfmodel.parallel import Parallel, rules
+from perfmodel.parallel import Breach, Parallel, sentences
+from perfmodel.parallel.pipeline_rules import chunk_has_layer, pipeline_has_one_stream
+from perfmodel.parallel.rules import context_is_one_sequence, tensor_has_something_to_split
 from perfmodel.workload import Training
 
 __all__ = ["Degrees", "degrees", "fitted", "whole_number"]
@@ -21,10 +23,10 @@ __all__ = ["Degrees", "degrees", "fitted", "whole_number"]
 Row = Mapping[str, Any]
 Degrees = dict[str, int]
 
-FOLDED: dict[str, Callable[[Parallel, Model, Training], Iterator[str]]] = {
-    "tp": rules.tensor_has_something_to_split,
-    "cp": rules.context_is_one_sequence,
-    "pp": rules.pipeline_has_one_stream,
+FOLDED: dict[str, Callable[[Parallel, Model, Training], Iterator[Breach]]] = {
+    "tp": tensor_has_something_to_split,
+    "cp": context_is_one_sequence,
+    "pp": pipeline_has_one_stream,
 }
 """Degrees that count as data parallelism where the model has nothing to be split so."""
 
@@ -136,14 +138,14 @@ def _folded(layout: Parallel, work: Training, model: Model, notes: list[str]) ->
     """Axes that the model has nothing for."""
     for axis, rule in FOLDED.items():
         degree = getattr(layout, axis)
-        if degree > 1 and any(rule(layout, model, work)):
+        if degree > 1 and any(sentences(rule(layout, model, work))):
             dp = layout.dp or 1
             changes: dict[str, Any] = {axis: 1, "dp": dp * degree}
             if axis == "tp":
                 changes["sequence_parallel"] = False
             layout = layout.replace(**changes)
             notes.append(f"{model.name} can't be split by {axis} = {degree}: taken as dp = {dp * degree}")
-    if layout.tp == 1 and layout.sequence_parallel and any(FOLDED["tp"](layout, model, work)):
+    if layout.tp == 1 and layout.sequence_parallel and any(sentences(FOLDED["tp"](layout, model, work))):
         layout = layout.replace(sequence_parallel=False)
     return layout
 
@@ -154,7 +156,7 @@ def _staged(layout: Parallel, work: Training, model: Model, notes: list[str]) ->
     if vpp > 1 and pp == 1:
         notes.append(f"vpp = {vpp} with pp = 1 interleaves nothing: taken as vpp = 1")
         return layout.replace(vpp=1)
-    if pp == 1 or not any(rules.chunk_has_layer(layout, model, work)):
+    if pp == 1 or not any(sentences(chunk_has_layer(layout, model, work))):
         return layout
     fewer = pp if depth >= pp else _divisor(pp, depth)
     chunks = max(min(vpp, depth // fewer), 1)
