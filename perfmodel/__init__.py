@@ -20,7 +20,7 @@ from perfmodel.calibration import calibrate
 from perfmodel.decoder import Decoder, decoder
 from perfmodel.efficiency import Efficiency, Engine, Software, efficiencies, engines, software
 from perfmodel.encoder import Encoder, encoder
-from perfmodel.estimation import InferenceEstimate, TrainingEstimate, as_run, estimate
+from perfmodel.estimation import InferenceEstimate, ServingEstimate, TrainingEstimate, as_run, estimate
 from perfmodel.hardware import Cluster, Device, Link, Node, Tier, devices, systems
 from perfmodel.model import Block, Model, models
 from perfmodel.native import cnn, dlrm, lstm_classifier, mlp, resnet50
@@ -28,7 +28,7 @@ from perfmodel.parallel import Parallel
 from perfmodel.report import compare
 from perfmodel.sensitivity import attribution, what_if
 from perfmodel.validation import validate
-from perfmodel.workload import Inference, Training
+from perfmodel.workload import Inference, Serving, Training
 
 if TYPE_CHECKING:
     from perfmodel import plot
@@ -37,10 +37,10 @@ __version__ = "0.1.0"
 
 __all__ = [
     "Block", "Cluster", "Decoder", "Device", "Efficiency", "Encoder", "Engine", "Inference", "InferenceEstimate",
-    "Link", "Model", "Node", "Parallel", "Software", "Tier", "Training", "TrainingEstimate", "as_run",
-    "attribution", "calibrate", "clusters", "cnn", "compare", "decoder", "devices", "dlrm", "efficiencies",
-    "encoder", "engines", "errors", "estimate", "formulas", "lstm_classifier", "mlp", "models", "plot", "resnet50",
-    "software", "validate", "what_if",
+    "Link", "Model", "Node", "Parallel", "Serving", "ServingEstimate", "Software", "Tier", "Training",
+    "TrainingEstimate", "as_run", "attribution", "calibrate", "clusters", "cnn", "compare", "decoder", "devices",
+    "dlrm", "efficiencies", "encoder", "engines", "errors", "estimate", "formulas", "lstm_classifier", "mlp",
+    "models", "plot", "resnet50", "software", "validate", "what_if",
 ]  # fmt: skip
 
 clusters = systems

@@ -15,7 +15,9 @@ from perfmodel.walk import Entrance
 from perfmodel.work import Collective, Repeat, Serial, Work, flops, total
 from perfmodel.workload import Inference, Served
 
-__all__ = ["InferenceCosts", "decode_pass", "forward", "inference_costs", "prefill_pass", "through_stages"]
+__all__ = [
+    "InferenceCosts", "decode_pass", "decode_step", "forward", "inference_costs", "prefill_pass", "through_stages",
+]  # fmt: skip
 
 
 class InferenceCosts(NamedTuple):
@@ -73,15 +75,10 @@ def inference_costs(
     passes = in_flight if work.passes is None else work.passes
     sequences = replica / passes
     prompt = prefill_pass(model, work, layout, sequences=sequences)
-    token = decode_pass(model, work, layout, prompt, sequences=sequences, context=work.context)
-    first, step = forward(model, prompt), forward(model, token)
+    token = decode_pass(work, prompt, sequences=sequences, context=work.context)
     return InferenceCosts(
-        prefill=through_stages("prefill", first, model, prompt, layout, passes=passes, alone=True)
-        if work.prefills
-        else None,
-        decode=through_stages("decode step", step, model, token, layout, passes=passes, alone=False)
-        if work.steps
-        else None,
+        prefill=through_stages("prefill", model, prompt, layout, passes=passes) if work.prefills else None,
+        decode=decode_step(model, work, token, layout) if work.decoded else None,
         steps=work.steps,
         memory=footprints(
             model,
@@ -93,7 +90,7 @@ def inference_costs(
             reserved=reserved,
         ),
         prefill_flops=_flops(model, prompt, work.batch) if work.prefills else 0.0,
-        decode_flops=_flops(model, token, work.batch) if work.steps else 0.0,
+        decode_flops=_flops(model, token, work.batch) if work.decoded else 0.0,
         samples=work.batch,
         entered=prompt,
         groups=groups(layout),
@@ -150,27 +147,25 @@ def prefill_pass(model: Model, work: Served, layout: Parallel, *, sequences: Any
     return Entrance(work.source_length, work.image_size, work.samples).opened(model, p, length=None)
 
 
-def decode_pass(
-    model: Model, work: Served, layout: Parallel, prompt: Pass, *, sequences: Any, context: Any
-) -> Pass:
-    """One token of each sequence against its cache.
+def decode_pass(work: Served, prompt: Pass, *, sequences: Any, context: Any) -> Pass:
+    """One token of each sequence against its cache, and those that a draft has guessed.
 
     Parameters
     ----------
-    model, work, layout : the job
+    work : the job
     prompt : the pass that came before
     sequences : that decode together [-]
     context : tokens that each may look at, its own included [-]
     """
     return prompt._replace(
         sequences=sequences,
-        queries=1.0,
-        keys=context,
+        queries=1.0 + work.draft_tokens,
+        keys=context + work.draft_tokens,
         cp=1,
         sequence_parallel=False,
         decode=True,
         source_cached=True,
-        last_logits=True,
+        last_logits=not work.draft_tokens,
     )
 
 
@@ -188,9 +183,25 @@ def forward(model: Model, p: Pass) -> Serial:
     return Serial("forward", (ends[0], *blocks, ends[1]))
 
 
-def through_stages(
-    name: str, work: Work, model: Model, p: Pass, layout: Parallel, *, passes: Any, alone: bool
-) -> Work:
+def decode_step(model: Model, work: Served, token: Pass, layout: Parallel) -> Work:
+    """One step of decode, after a draft where there is one.
+
+    Parameters
+    ----------
+    model, work, layout : the job
+    token : the pass that checks the draft
+    """
+    step = through_stages("decode step", model, token, layout)
+    if not work.draft_tokens:
+        return step
+    plain = token._replace(queries=1.0, keys=token.keys - work.draft_tokens, last_logits=True)
+    drafts = Repeat(
+        "draft", work.draft_tokens * work.draft_cost, through_stages("drafted token", model, plain, layout)
+    )
+    return Serial("decode step", (drafts, step))
+
+
+def through_stages(name: str, model: Model, p: Pass, layout: Parallel, *, passes: Any = None) -> Work:
     """A batch through the stages of a pipeline, in parts that follow each other.
 
     Of so many parts as stages or fewer, each finds every stage free: a step takes as long as one part through all
@@ -199,12 +210,10 @@ def through_stages(
     Parameters
     ----------
     name : of the whole
-    work : one part through all layers
     model : what is run
     p : the pass of a part
     layout : pp
-    passes : parts of the batch [-]
-    alone : nothing came before: the parts begin together
+    passes : parts that begin together; None is a stream in which each follows the one before it [-]
     """
     whole = p.tokens * model.hidden * p.element_bytes
     hop = (
@@ -212,8 +221,8 @@ def through_stages(
         Collective("gather received", "all_gather", whole, "tp"),
     )
     sends = Repeat("pp sends", layout.pp - 1, Serial("pp send", hop))
-    times = (passes + layout.pp - 1) / layout.pp if alone else 1
-    return Serial(name, (Repeat("passes", times, work), sends))
+    times = 1 if passes is None else (passes + layout.pp - 1) / layout.pp
+    return Serial(name, (Repeat("passes", times, forward(model, p)), sends))
 
 
 def _length(model: Model, work: Served) -> Any:

@@ -52,6 +52,8 @@ class EngineRecipe(Recipe):
     """Most tokens of one pass, prompts and decode together (vLLM's max_num_batched_tokens) [-]."""
     most_sequences: int = Field(default=256, ge=1)
     """Most sequences that decode together (vLLM's max_num_seqs) [-]."""
+    reserves_output: bool = False
+    """A request is let in only where there is room for its last token, so that none is ever thrown out."""
     chunked: bool = True
     """Prompts are cut to what a pass has room for, and share it with decode; else a pass is for prompts alone."""
 

@@ -163,6 +163,8 @@ class HostFit(Spec):
     """Time the host needs for each kernel it launches [s]."""
     step: Seconds = Field(ge=0, default=0.0)
     """Time of one optimizer step outside the model: fetching data, logging, synchronising [s]."""
+    request: Seconds = Field(ge=0, default=0.0)
+    """Time for each request to an inference server: text to tokens and back, and its way through it [s]."""
     straggling: float = Field(ge=0, le=1, default=0.0)
     """Share of a step lost to waiting for each doubling of the nodes [-]."""
 

@@ -197,6 +197,7 @@ class Efficiency(SourcedSpec):
             "host": self.host.model_copy(update=host),
         }
         if isinstance(fit, EngineFit):
+            changes["host"] = changes["host"].model_copy(update={"request": fit.request})
             changes |= _served(changes["matmul"], changes["attention"], self.packed, fit)
         return self.model_copy(update=changes)
 

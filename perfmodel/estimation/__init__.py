@@ -13,16 +13,18 @@ from perfmodel.estimation.inference import estimate_inference
 from perfmodel.estimation.inference_result import InferenceEstimate, InferenceMemory
 from perfmodel.estimation.recipes import as_run
 from perfmodel.estimation.result import Memory, TrainingEstimate
+from perfmodel.estimation.serving import estimate_serving
+from perfmodel.estimation.serving_result import ServingEstimate, SteadyState
 from perfmodel.estimation.timed import Timed
 from perfmodel.estimation.training import estimate_training
 from perfmodel.hardware import Cluster
 from perfmodel.model import Model
 from perfmodel.parallel import Parallel
-from perfmodel.workload import Inference, Training
+from perfmodel.workload import Inference, Serving, Training
 
 __all__ = [
-    "Answer", "InferenceEstimate", "InferenceMemory", "Limiter", "Memory", "Overlapped", "Timed", "TrainingEstimate",
-    "as_run", "estimate",
+    "Answer", "InferenceEstimate", "InferenceMemory", "Limiter", "Memory", "Overlapped", "ServingEstimate",
+    "SteadyState", "Timed", "TrainingEstimate", "as_run", "estimate",
 ]  # fmt: skip
 
 
@@ -52,9 +54,22 @@ def estimate(  # noqa: D418  our own rule asks for one
     """One batch."""
 
 
+@overload
+def estimate(  # noqa: D418  our own rule asks for one
+    model: Model,
+    work: Serving,
+    layout: Parallel,
+    cluster: Cluster,
+    *,
+    software: str | None = None,
+    efficiency: Efficiency | None = None,
+) -> ServingEstimate:
+    """Requests that come and go."""
+
+
 def estimate(
     model: Model,
-    work: Training | Inference,
+    work: Training | Inference | Serving,
     layout: Parallel,
     cluster: Cluster,
     *,
@@ -66,7 +81,7 @@ def estimate(
     Parameters
     ----------
     model : what is run
-    work : the job: `Training` or `Inference`
+    work : the job: `Training`, `Inference` or `Serving`
     layout : degrees of parallelism; dp follows from the devices where it is left out
     cluster : on what
     software : the training stack, see `software()`, or the inference engine, see `engines()`; None takes what is
@@ -108,7 +123,11 @@ def estimate(
     return found
 
 
-_ESTIMATES: dict[type, Callable[..., Any]] = {Training: estimate_training, Inference: estimate_inference}
+_ESTIMATES: dict[type, Callable[..., Any]] = {
+    Training: estimate_training,
+    Inference: estimate_inference,
+    Serving: estimate_serving,
+}
 
 
 def _chosen(

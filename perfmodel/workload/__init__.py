@@ -6,9 +6,10 @@ from perfmodel.workload.optimizers import OPTIMIZERS, Optimizer
 from perfmodel.workload.precision import PRECISIONS, Precision
 from perfmodel.workload.quantisation import WEIGHTS, Formats, weight_format
 from perfmodel.workload.recompute import LAYER_INPUT, POLICIES, Policy
+from perfmodel.workload.serving import Serving
 from perfmodel.workload.training import Training
 
 __all__ = [
     "EVERYTHING", "LAYER_INPUT", "OPTIMIZERS", "POLICIES", "PRECISIONS", "WEIGHTS", "Formats", "Inference",
-    "Offload", "Optimizer", "Policy", "Precision", "Served", "Training", "weight_format",
+    "Offload", "Optimizer", "Policy", "Precision", "Served", "Serving", "Training", "weight_format",
 ]  # fmt: skip

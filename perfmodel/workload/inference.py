@@ -7,6 +7,7 @@ from typing import Any, Literal, Self
 from pydantic import Field, model_validator
 
 from perfmodel.errors import Faults
+from perfmodel.formulas.queueing import speculated_tokens
 from perfmodel.layers.kept import Kernels
 from perfmodel.specs import Spec
 from perfmodel.workload.quantisation import Formats
@@ -37,8 +38,27 @@ class Served(Spec):
     """Whose kernels do pointwise work; see `Training`."""
     expert_imbalance: float = Field(default=1, ge=1, le=10**4)
     """Routed tokens of the busiest expert-parallel rank over their mean [-]."""
+    draft_tokens: int = Field(default=0, ge=0, le=10**4)
+    """Tokens that a draft guesses ahead, all checked in one step (speculative decoding, multi-token prediction) [-]."""
+    acceptance: float = Field(default=0.7, ge=0, le=1)
+    """Share of drafted tokens that stand, each as likely as the others [-]."""
+    draft_cost: float = Field(default=0.05, ge=0, le=1)
+    """Time of one drafted token over that of a step without drafts: about the draft's share of the parameters [-]."""
     graphs: bool | None = None
     """Steps of decode are captured once and launched as a whole (CUDA graphs); None is what the engine does."""
+
+    @property
+    def tokens_per_step(self) -> Any:
+        """Tokens that one step of decode brings to a sequence, on average [-].
+
+        Examples
+        --------
+        >>> Inference(input_length=8, draft_tokens=3, acceptance=1.0).tokens_per_step
+        4.0
+        """
+        if not self.draft_tokens:
+            return 1.0
+        return speculated_tokens(drafted=self.draft_tokens, acceptance=self.acceptance)
 
     @property
     def formats(self) -> Formats:
@@ -99,15 +119,20 @@ class Inference(Served):
 
     @property
     def steps(self) -> Any:
-        """Steps of decode: one a token, but for the first, which prefill gives [-]."""
+        """Steps of decode: one a token, but for the first, which prefill gives; fewer where drafts stand [-]."""
+        return self.decoded / self.tokens_per_step if self.draft_tokens else self.decoded
+
+    @property
+    def decoded(self) -> int:
+        """Tokens of a sequence that decode brings [-]."""
         return max(self.output_length - (1 if self.prefills else 0), 0)
 
     @property
     def context(self) -> Any:
         """Mean context of these steps, the token of the step included [-]."""
-        return (self.input_length or 0) + (self.steps + 1) / 2
+        return (self.input_length or 0) + (self.decoded + 1) / 2
 
     @property
     def longest(self) -> Any:
         """Context of the last step: what the cache must hold [-]."""
-        return (self.input_length or 0) + self.steps
+        return (self.input_length or 0) + self.decoded

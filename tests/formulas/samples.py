@@ -223,6 +223,33 @@ SAMPLES = {
         "tile": [128, 128, 64],
     },
     # training
+    # queueing: idle and busy, one server and many, nothing drafted and everything accepted
+    "queueing.closed_loop_batch": {
+        "users": [32, 1, 256, 8],
+        "away": [0.0, 0.1, 2.0, 1.0],
+        "steps": [100, 1, 1000, 10],
+        "fixed": [0.01, 0.005, 0.02, 0.01],
+        "slope": [1e-4, 0, 1e-4, 0],
+    },
+    "queueing.open_loop_batch": {
+        "rate": [5.0, 0.1, 0],
+        "steps": [100, 10, 100],
+        "fixed": [0.01, 0.02, 0.01],
+        "slope": [1e-3, 0, 1e-3],
+    },
+    "queueing.pollaczek_khinchine_wait": {
+        "rate": [5.0, 0, 1.0],
+        "service": [0.1, 0.1, 0.5],
+        "variation": [0, 1, 0.5],
+    },
+    "queueing.sakasegawa_wait": {
+        "rate": [5.0, 0.1, 30.0],
+        "service": [0.1, 1.0, 1.0],
+        "servers": [1, 4, 64],
+        "variation": [0, 1, 0.5],
+    },
+    "queueing.mean_burst_wait": {"requests": [1, 5, 128], "service": [0.1, 0.0, 0.05]},
+    "queueing.speculated_tokens": {"drafted": [0, 3, 5], "acceptance": [0.5, 0.8, 0.0]},
     "training.model_flops_utilisation": {
         "flops": [4e15, 0],
         "devices": [8, 1],

@@ -1,0 +1,307 @@
+"""Requests on a machine: passes timed, the running batch solved for, waits added."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Any, NamedTuple
+
+from perfmodel.costs.serving import ServingCosts
+from perfmodel.efficiency import Efficiency, EngineRecipe
+from perfmodel.errors import InputError
+from perfmodel.estimation.inference import fullest, recipe_of, timed_pass
+from perfmodel.estimation.inference_result import InferenceMemory
+from perfmodel.estimation.machine import machine
+from perfmodel.estimation.serving_result import ServingEstimate, SteadyState
+from perfmodel.estimation.timed import Timed, repeated, series
+from perfmodel.estimation.timing import Clock
+from perfmodel.formulas.queueing import (
+    closed_loop_batch,
+    mean_burst_wait,
+    open_loop_batch,
+    pollaczek_khinchine_wait,
+    sakasegawa_wait,
+)
+from perfmodel.hardware import Cluster
+from perfmodel.model import Model
+from perfmodel.ops import greater, maximum, minimum, where
+from perfmodel.parallel import Parallel
+from perfmodel.units import show
+from perfmodel.workload import Serving
+
+__all__ = ["estimate_serving"]
+
+ROUNDS = 3
+"""Times that the line through a step's time is drawn anew around the batch found with the last one [-]."""
+
+
+def estimate_serving(
+    model: Model, work: Serving, layout: Parallel, cluster: Cluster, efficiency: Efficiency
+) -> ServingEstimate:
+    """Predict how requests are served.
+
+    Parameters
+    ----------
+    model, work, layout : what is run, dp set and rules checked
+    cluster : on what
+    efficiency : the fits in force
+
+    Returns
+    -------
+    the estimate
+
+    Raises
+    ------
+    InputError
+        more requests arrive than can be answered, or no replica is left to decode
+    """
+    replica = _Replica.of(model, work, layout, cluster, efficiency)
+    state = replica.steady_state()
+    room = replica.memory
+    cache = minimum(state.batch, room.most_sequences) * room.per_sequence
+    return ServingEstimate(
+        model=model,
+        work=work,
+        layout=layout,
+        cluster=cluster,
+        efficiency=efficiency,
+        costs=replica.costs,
+        tree=replica.request(state),
+        state=state,
+        memory=room._replace(cache=cache, sequences=state.batch),
+        peak=replica.clock.rates.peak[replica.costs.prompt.dtype],
+    )
+
+
+class _Line(NamedTuple):
+    """A step's time as a straight line in the batch: fixed and slope [s], and what a prompt takes from others [s]."""
+
+    fixed: Any
+    slope: Any
+    prompt: Any
+
+
+@dataclass(frozen=True)
+class _Replica:
+    """One replica: its passes as seconds, and how many sequences it has room for."""
+
+    costs: ServingCosts
+    clock: Clock
+    recipe: EngineRecipe
+
+    @classmethod
+    def of(
+        cls, model: Model, work: Serving, layout: Parallel, cluster: Cluster, efficiency: Efficiency
+    ) -> _Replica:
+        recipe = recipe_of(efficiency)
+        costs = ServingCosts(model, work, layout, layout.pp if recipe.pipelined else 1)
+        p = costs.prompt
+        rates = machine(cluster, efficiency, (p.dtype, p.core_dtype))
+        if work.prefill_replicas >= layout.dp:  # type: ignore[operator]  # dp is set
+            raise InputError(
+                f"prefill_replicas = {work.prefill_replicas} of dp = {layout.dp} leave none to decode; nearest: "
+                f"prefill_replicas = {max((layout.dp or 1) - 1, 0)}"
+            )
+        return cls(costs, Clock(rates, costs.groups), recipe)
+
+    @property
+    def work(self) -> Serving:
+        """The requests."""
+        return self.costs.work
+
+    @cached_property
+    def share_tokens(self) -> Any:
+        """Most tokens of one pass [-]."""
+        return self.work.prefill_tokens or self.recipe.prefill_tokens
+
+    @cached_property
+    def chunked(self) -> bool:
+        """Prompts share passes with decode."""
+        return self.recipe.chunked if self.work.chunked is None else self.work.chunked
+
+    @cached_property
+    def memory(self) -> InferenceMemory:
+        """Of the fullest stage, with an empty cache."""
+        context = self.work.longest if self.recipe.reserves_output else self.work.context
+        tokens = minimum(self.share_tokens, self.costs.computed * self._most_allowed)
+        stages = self.costs.memory(tokens=tokens, context=context, reserved=self.recipe.keeps_all)
+        return fullest(stages, self.clock.groups, self.clock.rates, self.recipe.memory_share, 0.0)
+
+    @property
+    def _most_allowed(self) -> Any:
+        return self.work.most_sequences or self.recipe.most_sequences
+
+    @cached_property
+    def most(self) -> Any:
+        """Sequences that can decode together; at least one, as if it fitted [-]."""
+        return maximum(minimum(self.memory.most_sequences, self._most_allowed), 1.0)
+
+    def step(self, sequences: Any) -> Timed:
+        """A step of decode."""
+        captured = self.recipe.graphs if self.work.graphs is None else self.work.graphs
+        return timed_pass(self.costs.step(sequences), self.clock, captured=captured)
+
+    @cached_property
+    def floor(self) -> Any:
+        """A pass of next to nothing, whose weights and launches prompts share with a step of decode [s]."""
+        captured = self.recipe.graphs if self.work.graphs is None else self.work.graphs
+        return timed_pass(self.costs.step(1.0, 1.0), self.clock, captured=captured).seconds
+
+    def prompts(self, number: Any) -> Timed:
+        """A pass of prompts alone."""
+        return timed_pass(self.costs.prompts(number), self.clock, captured=False)
+
+    def together(self, batch: Any) -> Any:
+        """Prompts that share a pass: as many as come during a step, as far as the pass goes [-]."""
+        room = maximum(self.share_tokens / self.costs.computed, 1.0)
+        return minimum(maximum(batch / maximum(self.work.steps, 1.0), 1.0), room)
+
+    def line(self, batch: Any) -> _Line:
+        """A step's time around a batch, and what each prompt takes from those that decode."""
+        high, low = maximum(batch, 1.0), maximum(batch / 2, 0.5)
+        longer, shorter = self.step(high).seconds, self.step(low).seconds
+        slope = maximum((longer - shorter) / (high - low), 0.0)
+        number = self.together(high)
+        alone = self.prompts(number).seconds
+        prompt = maximum(alone - self.floor, 0.0) / number if self.chunked else alone / number
+        if self.work.prefill_replicas:
+            prompt = prompt * 0.0
+        return _Line(longer - slope * high, slope, prompt)
+
+    def steady_state(self) -> SteadyState:
+        """The batch that the load brings about, and what it means for everyone."""
+        users, batch = self.users, self.most if self.users is None else minimum(self.users, self.most)
+        for _ in range(ROUNDS):
+            line = self.line(batch)
+            batch = maximum(minimum(self.batch(line, batch), self.most), 1e-6)
+        steps = maximum(self.work.steps, 1e-9)
+        slope = line.slope + line.prompt / steps
+        step = line.fixed + slope * batch
+        rate = batch / (steps * step)
+        if self.work.decoded == 0:
+            rate = 1 / maximum(self.own(line, batch), 1e-300)
+        if self.work.request_rate is not None:
+            rate = self.work.request_rate / self.replicas
+        waits, burst = self.waits(line, batch, rate, step, users)
+        return SteadyState(
+            batch=batch,
+            most=self.most,
+            rate=rate,
+            step=step,
+            fixed=line.fixed,
+            slope=slope,
+            prompt=line.prompt,
+            prefill=self.own(line, batch),
+            waits=waits,
+            burst=burst,
+            busy=rate * line.prompt,
+        )
+
+    @property
+    def replicas(self) -> Any:
+        """Replicas that decode [-]."""
+        return self.costs.layout.dp - self.work.prefill_replicas  # type: ignore[operator]  # dp is set
+
+    @cached_property
+    def users(self) -> Any:
+        """Users of one replica in a closed loop; None where there are none [-]."""
+        return None if self.work.concurrency is None else self.work.concurrency / self.replicas
+
+    def own(self, line: _Line, batch: Any) -> Any:
+        """Time of a request's own prompt: a pass with those that come with it, and the decode that shares it [s]."""
+        number = self.together(batch)
+        alone = self.prompts(number).seconds
+        host = self.request_time + self.handed_over
+        if not self.chunked or self.work.prefill_replicas:
+            return alone + host
+        beside = line.slope * batch * maximum(self.costs.computed / self.share_tokens, 1.0)
+        return alone + beside + host
+
+    @property
+    def request_time(self) -> Any:
+        """The host's time for each request [s]."""
+        return self.clock.rates.efficiency.host.request
+
+    @cached_property
+    def handed_over(self) -> Any:
+        """Time of a prompt's cache from a replica that prefills to one that decodes, over the outermost link [s]."""
+        if not self.work.prefill_replicas:
+            return 0.0
+        tier = self.clock.rates.tiers[-1]
+        sent = self.memory.per_token * self.costs.prompt.keys
+        return tier.fit.start + sent / (tier.fit.send * tier.bandwidth)
+
+    def batch(self, line: _Line, before: Any) -> Any:
+        """Sequences that decode together under the load."""
+        steps, slope = (
+            maximum(self.work.steps, 1e-9),
+            line.slope + line.prompt / maximum(self.work.steps, 1e-9),
+        )
+        if self.work.request_rate is not None:
+            rate = self.work.request_rate / self.replicas
+            self._refuse_overload(rate, steps, line.fixed, slope)
+            return open_loop_batch(rate=rate, steps=steps, fixed=line.fixed, slope=slope)
+        if self.users is None:
+            return self.most
+        away = self.own(line, before) + (line.fixed + slope * before) / 2
+        return closed_loop_batch(users=self.users, away=away, steps=steps, fixed=line.fixed, slope=slope)
+
+    def _refuse_overload(self, rate: Any, steps: Any, fixed: Any, slope: Any) -> None:
+        """Raise where more requests arrive than the replicas can answer."""
+        capacity = self.most / (steps * (fixed + slope * self.most))
+        if rate < capacity:
+            return
+        most = capacity * self.replicas
+        raise InputError(
+            f"request_rate = {self.work.request_rate:g} exceeds the {most:.3g} requests a second that can be answered "
+            f"by {self.replicas:g} replicas with {self.most:g} sequences and {show(fixed + slope * self.most, 's')} a "
+            f"step; nearest: request_rate = {0.9 * most:.3g}, or more replicas"
+        )
+
+    def waits(self, line: _Line, batch: Any, rate: Any, step: Any, users: Any) -> tuple[Any, Any]:
+        """Mean wait of a request before its own prompt, and of those that begin at once [s]."""
+        half = step / 2  # the pass that runs when a request comes
+        if self.work.load == "open loop":
+            others = pollaczek_khinchine_wait(rate=rate, service=line.prompt, variation=0.0)
+            stay = self.work.steps * step
+            room = sakasegawa_wait(rate=rate, service=maximum(stay, 1e-9), servers=self.most, variation=0.0)
+            return half + others + room, 0.0
+        if users is None:
+            return half, 0.0
+        full = where(greater(users, self.most), 1.0, 0.0)
+        queue = full * maximum((users - batch) / rate - self.own(line, batch), 0.0)
+        most_together = maximum(self.share_tokens / self.costs.computed, 1.0)
+        number = minimum(most_together, maximum(users, 1.0))
+        burst = mean_burst_wait(
+            requests=minimum(users, self.most), service=self.prompts(number).seconds / number
+        )
+        share = 0.0 if self.work.requests_per_user is None else 1 / self.work.requests_per_user
+        return maximum(half, queue) + burst * share, burst
+
+    def request(self, state: SteadyState) -> Timed:
+        """One request from its arrival to its last token."""
+        prompts = self.prompts(self.together(state.batch))
+        own = prompts.seconds
+        beside = state.prefill - own - self.request_time - self.handed_over
+        step = self.step(state.batch)
+        share = state.prompt * state.batch / maximum(self.work.steps, 1e-9)
+        drift = state.step - share - step.seconds
+        parts = (
+            Timed("waiting", "queue", state.waits, {"queue": state.waits}, {}),
+            Timed("host, once a request", "host", self.request_time, {"host_launch": self.request_time}, {}),
+            prompts,
+            Timed("cache handed over", "queue", self.handed_over, {"network_latency": self.handed_over}, {}),
+            repeated("decode of others beside the prompt", beside / maximum(step.seconds, 1e-300), step),
+            repeated(
+                "decode",
+                self.work.steps,
+                series(
+                    "step",
+                    (
+                        repeated("own step", 1 + drift / maximum(step.seconds, 1e-300), step),
+                        repeated("prompts of others", share / maximum(own, 1e-300), prompts),
+                    ),
+                ),
+            ),
+        )
+        return series("request", parts)
