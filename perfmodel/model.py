@@ -329,8 +329,8 @@ class Model(Spec):
         1024
         """
         tables = [layer.positions for layer in self.entry if isinstance(layer, PositionTable)]
-        stated = [] if self.context_length is None else [self.context_length]
-        return min((*tables, *stated), default=None)
+        rows = max(tables, default=None)  # kinds of segments have a table, too: a small one
+        return min((size for size in (rows, self.context_length) if size is not None), default=None)
 
     @property
     def head(self) -> Head | None:

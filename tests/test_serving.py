@@ -129,3 +129,21 @@ def test_more_memory_never_serves_less(factor, users):
     assert served(cluster=bigger, **load).output_tokens_per_second >= served(
         **load
     ).output_tokens_per_second * (1 - 1e-6)
+
+
+def test_adapters_take_memory_and_time():
+    """Rank 16 on all matrices of Llama 3.1 8B: 7 kinds of matrix in 5 products, 32 layers."""
+    plain, with_adapters = (
+        pm.estimate(MODEL, pm.Inference(batch=8, **LENGTHS, adapters=n), pm.Parallel(), ONE) for n in (0, 4)
+    )
+    each = 32 * 16 * ((4096 + 6144) + (4096 + 4096) + (4096 + 2 * 14336) + (14336 + 4096))
+    assert with_adapters.memory.weights - plain.memory.weights == 4 * 2 * each
+    assert with_adapters.tpot > plain.tpot
+
+
+def test_a_cache_that_comes_back_from_the_host_takes_its_link():
+    near, far = (served(concurrency=1, cached_length=512, cached_in=place) for place in ("device", "host"))
+    kept = MODEL.kv_bytes(context=512)
+    assert far.ttft - near.ttft == pytest.approx(
+        kept / (ONE.device.host_link.bandwidth * far.efficiency.offload.host_link), rel=0.05
+    )

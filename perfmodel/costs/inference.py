@@ -4,19 +4,21 @@ from __future__ import annotations
 
 from typing import Any, NamedTuple
 
+from perfmodel.costs.adapters import beside_adapters
 from perfmodel.costs.parts import parts
-from perfmodel.costs.serving_memory import Footprint, footprints
+from perfmodel.costs.serving_memory import Footprint, cache_bytes, footprints
 from perfmodel.errors import InputError
 from perfmodel.layers import Pass
 from perfmodel.model import Model
 from perfmodel.ops import certain, maximum, minimum
 from perfmodel.parallel import Parallel, Ranks, groups
 from perfmodel.walk import Entrance
-from perfmodel.work import Collective, Repeat, Serial, Work, flops, total
+from perfmodel.work import Collective, Repeat, Serial, Transfer, Work, flops, total
 from perfmodel.workload import Inference, Served
 
 __all__ = [
-    "InferenceCosts", "decode_pass", "decode_step", "forward", "inference_costs", "prefill_pass", "through_stages",
+    "InferenceCosts", "decode_pass", "decode_step", "forward", "inference_costs", "prefill_pass", "prompts",
+    "through_stages",
 ]  # fmt: skip
 
 
@@ -77,7 +79,7 @@ def inference_costs(
     prompt = prefill_pass(model, work, layout, sequences=sequences)
     token = decode_pass(work, prompt, sequences=sequences, context=work.context)
     return InferenceCosts(
-        prefill=through_stages("prefill", model, prompt, layout, passes=passes) if work.prefills else None,
+        prefill=prompts(model, work, prompt, layout, passes=passes) if work.prefills else None,
         decode=decode_step(model, work, token, layout) if work.decoded else None,
         steps=work.steps,
         memory=footprints(
@@ -89,8 +91,8 @@ def inference_costs(
             context=work.longest,
             reserved=reserved,
         ),
-        prefill_flops=_flops(model, prompt, work.batch) if work.prefills else 0.0,
-        decode_flops=_flops(model, token, work.batch) if work.decoded else 0.0,
+        prefill_flops=_flops(model, prompt, work) if work.prefills else 0.0,
+        decode_flops=_flops(model, token, work) if work.decoded else 0.0,
         samples=work.batch,
         entered=prompt,
         groups=groups(layout),
@@ -169,16 +171,20 @@ def decode_pass(work: Served, prompt: Pass, *, sequences: Any, context: Any) -> 
     )
 
 
-def forward(model: Model, p: Pass) -> Serial:
+def forward(model: Model, p: Pass, work: Served) -> Serial:
     """One pass through all layers.
 
     Parameters
     ----------
     model : what is run
     p : the pass as it enters
+    work : the job, which may have adapters
     """
     found = parts(model, p)
-    blocks = [Repeat("layers", block.repeat, Serial("layer", block.forward())) for block in found.blocks]
+    blocks = [
+        Repeat("layers", block.repeat, beside_adapters(Serial("layer", block.forward()), block, p, work))
+        for block in found.blocks
+    ]
     ends = (Serial("entry", found.entry.forward()), Serial("exit", found.exit.forward()))
     return Serial("forward", (ends[0], *blocks, ends[1]))
 
@@ -191,17 +197,35 @@ def decode_step(model: Model, work: Served, token: Pass, layout: Parallel) -> Wo
     model, work, layout : the job
     token : the pass that checks the draft
     """
-    step = through_stages("decode step", model, token, layout)
+    step = through_stages("decode step", model, work, token, layout)
     if not work.draft_tokens:
         return step
     plain = token._replace(queries=1.0, keys=token.keys - work.draft_tokens, last_logits=True)
-    drafts = Repeat(
-        "draft", work.draft_tokens * work.draft_cost, through_stages("drafted token", model, plain, layout)
-    )
-    return Serial("decode step", (drafts, step))
+    drafted = through_stages("drafted token", model, work, plain, layout)
+    return Serial("decode step", (Repeat("draft", work.draft_tokens * work.draft_cost, drafted), step))
 
 
-def through_stages(name: str, model: Model, p: Pass, layout: Parallel, *, passes: Any = None) -> Work:
+def prompts(model: Model, work: Served, p: Pass, layout: Parallel, *, passes: Any) -> Work:
+    """Prompts through the model, after what earlier ones have left of them comes back from where it was put.
+
+    Parameters
+    ----------
+    model, work, layout : the job
+    p : the pass of a part
+    passes : parts that begin together [-]
+    """
+    whole = through_stages("prefill", model, work, p, layout, passes=passes)
+    if work.cached_in == "device" or not work.cached_length:
+        return whole
+    layers = [(layer, block.repeat / layout.pp) for block in model.blocks for layer in block.layers]
+    size = cache_bytes(layers, p, work.cached_length, reserved=True)
+    link = "host_link" if work.cached_in == "host" else "storage"
+    return Serial("prefill", (Transfer("cache comes back", passes * p.sequences * size, link), whole))
+
+
+def through_stages(
+    name: str, model: Model, work: Served, p: Pass, layout: Parallel, *, passes: Any = None
+) -> Work:
     """A batch through the stages of a pipeline, in parts that follow each other.
 
     Of so many parts as stages or fewer, each finds every stage free: a step takes as long as one part through all
@@ -210,9 +234,8 @@ def through_stages(name: str, model: Model, p: Pass, layout: Parallel, *, passes
     Parameters
     ----------
     name : of the whole
-    model : what is run
+    model, work, layout : the job
     p : the pass of a part
-    layout : pp
     passes : parts that begin together; None is a stream in which each follows the one before it [-]
     """
     whole = p.tokens * model.hidden * p.element_bytes
@@ -222,7 +245,7 @@ def through_stages(name: str, model: Model, p: Pass, layout: Parallel, *, passes
     )
     sends = Repeat("pp sends", layout.pp - 1, Serial("pp send", hop))
     times = 1 if passes is None else (passes + layout.pp - 1) / layout.pp
-    return Serial(name, (Repeat("passes", times, forward(model, p)), sends))
+    return Serial(name, (Repeat("passes", times, forward(model, p, work)), sends))
 
 
 def _length(model: Model, work: Served) -> Any:
@@ -241,16 +264,9 @@ def _length(model: Model, work: Served) -> Any:
     return fixed or 1
 
 
-def _flops(model: Model, p: Pass, batch: Any) -> Any:
+def _flops(model: Model, p: Pass, work: Inference) -> Any:
     """Operations of the whole job's pass, whatever the split [FLOP]."""
     alone = p._replace(
-        sequences=batch,
-        tp=1,
-        cp=1,
-        ep=1,
-        expert_tp=1,
-        expert_load=1,
-        sequence_parallel=False,
-        replicated=False,
+        tp=1, cp=1, ep=1, expert_tp=1, expert_load=1, sequence_parallel=False, replicated=False
     )
-    return total(forward(model, alone), flops)
+    return total(forward(model, alone._replace(sequences=work.batch), work), flops)

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
 
-from perfmodel.costs.inference import decode_pass, decode_step, prefill_pass, through_stages
+from perfmodel.costs.inference import decode_pass, decode_step, prefill_pass, prompts
 from perfmodel.costs.serving_memory import Footprint, footprints
 from perfmodel.layers import Pass
 from perfmodel.model import Model
@@ -53,7 +53,7 @@ class ServingCosts:
         number : of prompts [-]
         """
         p = self.prompt._replace(sequences=number * 1.0)
-        return through_stages("prefill", self.model, p, self.layout, passes=1)
+        return prompts(self.model, self.work, p, self.layout, passes=1)
 
     def step(self, sequences: Any, context: Any = None) -> Work:
         """One step of decode of so many sequences.

@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterable
 from typing import Any, NamedTuple
 
-from perfmodel.costs.parts import Parts, parts
+from perfmodel.costs.adapters import adapter_parameters
+from perfmodel.costs.parts import Part, Parts, parts
 from perfmodel.costs.stages import deal
 from perfmodel.layers import Layer, Pass
 from perfmodel.layers.embedding import Embedding, Head
@@ -137,7 +138,10 @@ def footprints(
     """
     found, formats = parts(model, p), work.formats
     entry, leave = (weight_bytes(end.plain, p, formats) for end in (found.entry, found.exit))
-    body = sum(block.copies * weight_bytes(block.plain, p, formats) for block in found.blocks)
+    body = sum(
+        block.copies * (weight_bytes(block.plain, p, formats) + _adapters(block, p, work))
+        for block in found.blocks
+    )
     layers = [(layer, block.repeat) for block in found.blocks for layer in block.plain]
     each = cache_bytes(layers, p, context, reserved=reserved)
     more = cache_bytes(layers, p, context + 1, reserved=reserved) - each
@@ -155,6 +159,13 @@ def footprints(
         )
 
     return tuple(held(stage) for stage in deal(model.depth, layout))
+
+
+def _adapters(block: Part, p: Pass, work: Served) -> Any:
+    """All adapters of a block, which lie on the device [B]."""
+    if not work.adapters:
+        return 0.0
+    return work.adapters * adapter_parameters(block, work.adapter_rank, p.tp)[0] * p.element_bytes
 
 
 def _tied(model: Model, p: Pass, formats: Formats) -> Any:

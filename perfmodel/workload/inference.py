@@ -25,6 +25,12 @@ class Served(Spec):
     """Tokens that are generated for each sequence, the first of them by prefill; 0 is a forward pass alone [-]."""
     cached_length: int = Field(default=0, ge=0, le=10**9)
     """Tokens of each prompt whose keys and values are cached already, of those in `input_length` (prefix cache) [-]."""
+    cached_in: Literal["device", "host", "storage"] = "device"
+    """Where these lie: on the device, or where they come back from over the link to the host, or from storage."""
+    adapters: int = Field(default=0, ge=0, le=10**6)
+    """Low-rank adapters that are served beside the model, each on all dense matrices [-]."""
+    adapter_rank: int = Field(default=16, ge=1, le=10**5)
+    """Rank of each [-]."""
     weight_dtype: str = "bf16"
     """How weights are stored: fp32, bf16, fp16, fp8, fp8_block, int8, nvfp4, mxfp4 (activations of the products are
     quantised, too), int8_wo, int4_wo, int4_g128, gguf_q4_k_m, exl2_4bpw (weights alone), mxfp4_moe (experts alone)."""
