@@ -26,7 +26,7 @@ from perfmodel.errors import InputError
 
 __all__ = [
     "OPERATIONS", "Backend", "Number", "absolute", "at_least", "ceil", "certain", "exp", "floor", "greater", "log",
-    "log2", "maximum", "minimum", "power", "register", "sqrt", "to_float", "where",
+    "log2", "maximum", "minimum", "plain", "power", "register", "sqrt", "to_float", "where",
 ]  # fmt: skip
 
 
@@ -74,7 +74,7 @@ class Backend:
     name : shown in errors
     priority : where kinds are mixed, the highest one computes (float 0, ndarray 10, sympy 20)
     functions : one callable for each name in `OPERATIONS`; `greater` and `at_least`, too, where Python's own operators
-        will not do
+        will not do; `plain`, where a number of this kind holds a float or an array beside something else
     """
 
     name: str
@@ -296,6 +296,14 @@ def exp(a: Number) -> Any:
 def absolute(a: Number) -> Any:
     """Magnitude."""
     return _backend_of(type(a)).functions["absolute"](a)
+
+
+def plain(value: Any) -> Any:
+    """The float or array that a number holds, where it holds something beside it; else the number itself."""
+    if type(value) in _PLAIN:
+        return value
+    held = _backend_of(type(value)).functions.get("plain")
+    return value if held is None else held(value)
 
 
 def to_float(value: Any) -> Any:

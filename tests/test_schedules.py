@@ -468,3 +468,26 @@ def test_an_order_is_listed_once():
     first, second = (schedule("1f1b", stages=3, micro_batches=7) for _ in range(2))
     assert listing(first) is listing(second)
     assert listing(first) is not listing(schedule("gpipe", stages=3, micro_batches=7))
+
+
+# --- the critical path --------------------------------------------------------------------------------------------
+
+
+@given(shapes(), SECONDS, SECONDS, st.floats(0, 1), st.floats(0, 2))
+def test_the_time_is_the_sum_along_the_critical_path(built, forward, backward, part, send):
+    weight, chunks = part * backward, built.model_chunks
+    path = built.critical_path(forward=forward, backward=backward, weight=weight, send=send)
+    along = path.time([forward] * chunks, [backward] * chunks, [weight] * chunks, send)
+    whole = built.timing(forward=forward, backward=backward, weight=weight, send=send).makespan
+    assert along == pytest.approx(whole, rel=1e-12)
+    assert all(count >= 0 for count in (*path.forward, *path.backward, path.sends))
+
+
+def test_the_critical_path_of_columns_is_that_of_each():
+    built = schedule("zbv", stages=3, micro_batches=6)
+    chunks, forward = built.model_chunks, np.array([1.0, 5.0])
+    path = built.critical_path(forward=forward, backward=2.0, weight=1.0, send=0.1)
+    along = path.time([forward] * chunks, [2.0] * chunks, [1.0] * chunks, 0.1)
+    np.testing.assert_allclose(
+        along, built.timing(forward=forward, backward=2.0, weight=1.0, send=0.1).makespan
+    )

@@ -151,8 +151,8 @@ def machine(
 def _links(cluster: Cluster, efficiency: Efficiency) -> dict[str, Any]:
     fit, port = efficiency.offload, cluster.device.host_link
     known = {
-        "host_link": port and fit.host_link * port.bandwidth,
-        "storage": cluster.storage and fit.storage * cluster.storage,
+        "host_link": None if port is None else fit.host_link * port.bandwidth,
+        "storage": None if cluster.storage is None else fit.storage * cluster.storage,
         "host_memory": fit.host_memory / cluster.devices_per_node,
     }
     return {name: rate for name, rate in known.items() if rate is not None}
@@ -167,9 +167,9 @@ def _tier(tier: Tier, efficiency: Efficiency) -> TierRate:
         bandwidth=bandwidth,
         fit=efficiency.collective_for("fabric" if tier.name == "spine" else tier.name),
         torus=tuple((side, closed) for side, closed in sides if side > 1),
-        link=tier.per_link or tier.bandwidth,
+        link=tier.bandwidth if tier.per_link is None else tier.per_link,
         mesh=tier.topology == "mesh" and tier.per_link is not None,
         subset_links=tuple(sorted(tier.subset_links.items())),
-        cross_rail=tier.cross_rail or bandwidth,
+        cross_rail=bandwidth if tier.cross_rail is None else tier.cross_rail,
         in_network=tier.in_network_reduction,
     )

@@ -96,7 +96,7 @@ def stream_seconds(work: Stream, m: Machine) -> Seconds:
     seconds, and the same by resource [s]
     """
     fit = m.efficiency.stream
-    fraction = fit.memory.get(work.kind) or fit.memory["copy"]
+    fraction = fit.memory.get(work.kind, fit.memory["copy"])
     passes = 1.0 if work.kind == "optimizer" else fit.passes
     memory, launch = passes * work.bytes / (fraction * m.bandwidth), passes * work.launches * fit.latency
     return memory + launch, {"memory_bandwidth": memory, "kernel_latency": launch}

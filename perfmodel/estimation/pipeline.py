@@ -8,7 +8,7 @@ from typing import Any
 from perfmodel.efficiency import OverlapFit
 from perfmodel.estimation.timed import Timed, beside, leaf_times, repeated, series
 from perfmodel.formulas.pipeline import pipeline_time
-from perfmodel.ops import maximum
+from perfmodel.ops import maximum, plain
 from perfmodel.schedules import Schedule, Shape, over_shapes, schedule
 from perfmodel.work import Matmul, Pipeline, Work
 
@@ -85,7 +85,10 @@ def _hidden(send: Timed, sends: Timed) -> Any:
 
 
 def _recurrence(work: Pipeline, parts: tuple[Timed, ...], send: Timed, sends: Timed) -> Any:
-    """Time by the exact event recurrence: sends beside compute delay who waits for them, others keep a rank busy."""
+    """Time by the exact event recurrence: sends beside compute delay who waits for them, others keep a rank busy.
+
+    What goes beside the numbers (derivatives, symbols) follows the critical path, of which the time is the sum.
+    """
     held = tuple(stage.share for stage in work.held)
     costs = tuple(cost for part in parts for cost in _passes(part))
     passes = 2 * work.chunks  # forward and backward
@@ -96,15 +99,18 @@ def _recurrence(work: Pipeline, parts: tuple[Timed, ...], send: Timed, sends: Ti
             return shape[1] * sum(given[3 + 3 * part] + given[4 + 3 * part] for part in range(3))
         plan = schedule(work.schedule, stages=shape[0], micro_batches=shape[1], chunks=shape[2])
         forward, backward, weight = (_by_chunk(plan, given[:3], given[3 + kind :: 3]) for kind in range(3))
-        return plan.timing(
-            forward=[cost + waiting for cost in forward],
-            backward=[cost + waiting for cost in backward],
-            weight=weight,
-            send=delay,
-        ).makespan
+        spent = [cost + waiting for cost in forward], [cost + waiting for cost in backward], weight
+        seconds = {name: [*map(plain, each)] for name, each in zip(PASSES, spent, strict=True)}
+        if all(plain(each) is each for each in (delay, waiting, *given)):
+            return plan.timing(**seconds, send=delay).makespan
+        return plan.critical_path(**seconds, send=plain(delay)).time(*spent, delay)
 
     shape = (work.stages, work.micro_batches, work.chunks)
     return over_shapes(work.schedule, shape, ask, delay, waiting, *held, *costs)
+
+
+PASSES = ("forward", "backward", "weight")
+"""Kinds of passes that a schedule times."""
 
 
 def _passes(part: Timed) -> tuple[Any, Any, Any]:

@@ -1,4 +1,4 @@
-"""Figures of an estimate: where its operators lie under the roofline, where the time goes, where the memory goes.
+"""Figures of an estimate: operators under the roofline, where time and memory go, what changes the time.
 
 Every function takes the axes to draw on (`ax`, or it makes its own) and returns them; nothing else of matplotlib's
 state is touched. What a figure shows is also there as columns: `roofline_points`, `breakdown_columns`,
@@ -18,8 +18,9 @@ from perfmodel.plot.canvas import KIND_COLOURS, TERM_COLOURS
 from perfmodel.plot.columns import breakdown_columns, memory_columns, roofline_points
 from perfmodel.plot.roofs import roofline
 from perfmodel.plot.scatter import errors
+from perfmodel.plot.tornado import tornado, tornado_columns
 
 __all__ = [
     "KIND_COLOURS", "TERM_COLOURS", "breakdown", "breakdown_columns", "errors", "memory", "memory_columns", "roofline",
-    "roofline_points",
+    "roofline_points", "tornado", "tornado_columns",
 ]  # fmt: skip

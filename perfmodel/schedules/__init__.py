@@ -8,9 +8,20 @@ A schedule is one file with one class; `schedule` finds it by name. Its order of
 """
 
 from perfmodel.schedules.base import Schedule
+from perfmodel.schedules.critical import CriticalPath
 from perfmodel.schedules.order import Action
 from perfmodel.schedules.shapes import Shape, over_shapes
 from perfmodel.schedules.table import schedule, schedule_class, schedules
 from perfmodel.schedules.timing import Timing
 
-__all__ = ["Action", "Schedule", "Shape", "Timing", "over_shapes", "schedule", "schedule_class", "schedules"]
+__all__ = [
+    "Action",
+    "CriticalPath",
+    "Schedule",
+    "Shape",
+    "Timing",
+    "over_shapes",
+    "schedule",
+    "schedule_class",
+    "schedules",
+]

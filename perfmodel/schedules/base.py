@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from typing import Any, ClassVar
 
 from perfmodel.ops import Number
+from perfmodel.schedules.critical import CriticalPath, critical_path
 from perfmodel.schedules.live import live_chunks, peak_saved
 from perfmodel.schedules.order import Order
 from perfmodel.schedules.timing import Costs, PerChunk, Timing, timing
@@ -65,6 +66,28 @@ class Schedule(Order):
             "overlapped": overlapped,
         }
         return timing(self, Costs.of(self, given))
+
+    def critical_path(
+        self, *, forward: PerChunk, backward: PerChunk, weight: PerChunk, send: Number
+    ) -> CriticalPath:
+        """The chain of passes and messages that takes as long as the step.
+
+        Parameters
+        ----------
+        forward, backward, weight, send : as in `timing` [s]
+
+        Returns
+        -------
+        how often each cost stands on it
+
+        Examples
+        --------
+        >>> from perfmodel.schedules import schedule
+        >>> plan = schedule("gpipe", stages=2, micro_batches=4)
+        >>> plan.critical_path(forward=1.0, backward=2.0, weight=1.0, send=0.0).forward
+        (1.0, 4.0)
+        """
+        return critical_path(self, forward=forward, backward=backward, weight=weight, send=send)
 
     @property
     def live_chunks(self) -> tuple[int, ...]:

@@ -14,7 +14,7 @@ from perfmodel.schedules.graph import Graph, graph
 from perfmodel.schedules.live import live_chunks
 from perfmodel.schedules.order import Order
 
-__all__ = ["Costs", "PerChunk", "Timing", "timing"]
+__all__ = ["Array", "Costs", "PerChunk", "Timing", "event_ends", "timing"]
 
 PerChunk = Number | Sequence[Number]
 """A number for all chunks, an array over configurations, or a list or tuple of either with one entry a model chunk."""
@@ -163,16 +163,32 @@ def _idle_share(busy: Array, span: Array) -> Array:
     return np.where(span > 0, 1.0 - busy / np.where(span > 0, span, 1.0), 0.0)
 
 
-def _events(nodes: Graph, costs: Costs) -> tuple[Array, Array, Array]:
-    """Makespan, and by rank busy time and time from first start to last end, over configurations [s]."""
+def event_ends(nodes: Graph, costs: Costs) -> Array:
+    """When every node ends, over configurations; the last row is the start of the step.
+
+    Parameters
+    ----------
+    nodes : of the order
+    costs : seconds of its actions [s]
+
+    Returns
+    -------
+    nodes and one more × configurations [s]
+    """
     durations = costs.durations(nodes)
     lags = tuple(remote[:, None] * costs.send for remote in nodes.remote)
-    end = np.zeros((nodes.size + 1, durations.shape[1]))  # the last row is the start of the step
+    end = np.zeros((nodes.size + 1, durations.shape[1]))
     for at, to in zip(nodes.waves, nodes.waves[1:], strict=False):
         start = end[nodes.before[at:to]]
         for column, lag in zip(nodes.inputs, lags, strict=True):
             np.maximum(start, end[column[at:to]] + lag[at:to], out=start)
         np.add(start, durations[at:to], out=end[at:to])
+    return end
+
+
+def _events(nodes: Graph, costs: Costs) -> tuple[Array, Array, Array]:
+    """Makespan, and by rank busy time and time from first start to last end, over configurations [s]."""
+    durations, end = costs.durations(nodes), event_ends(nodes, costs)
     by_rank = np.argsort(nodes.rank, kind="stable")
     begins = np.flatnonzero(np.diff(nodes.rank[by_rank], prepend=-1))
     first, last = by_rank[begins], by_rank[np.append(begins[1:], nodes.size) - 1]

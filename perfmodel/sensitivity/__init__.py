@@ -2,12 +2,13 @@
 
 from perfmodel.sensitivity.attribution import Attribution, attribution
 from perfmodel.sensitivity.changes import Changed
+from perfmodel.sensitivity.elasticity import Elasticities, elasticities
 from perfmodel.sensitivity.fields import Field, fields
 from perfmodel.sensitivity.inputs import Inputs
-from perfmodel.sensitivity.quantities import Quantity, quantities, with_values
+from perfmodel.sensitivity.quantities import Quantity, each_alone, quantities, with_values
 from perfmodel.sensitivity.what_if import Difference, Moved, what_if
 
 __all__ = [
-    "Attribution", "Changed", "Difference", "Field", "Inputs", "Moved", "Quantity", "attribution", "fields",
-    "quantities", "what_if", "with_values",
+    "Attribution", "Changed", "Difference", "Elasticities", "Field", "Inputs", "Moved", "Quantity",
+    "attribution", "each_alone", "elasticities", "fields", "quantities", "what_if", "with_values",
 ]  # fmt: skip

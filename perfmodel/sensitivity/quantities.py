@@ -8,7 +8,7 @@ number it is, it goes through the same formulas.
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -22,7 +22,7 @@ from perfmodel.hardware import Cluster
 from perfmodel.specs import Spec
 from perfmodel.specs.describing import field_docs
 
-__all__ = ["Quantity", "Value", "quantities", "with_values"]
+__all__ = ["Quantity", "Value", "each_alone", "quantities", "with_values"]
 
 Path = tuple[str | int, ...]
 """Where a number stands: fields, keys and places from the estimate inward."""
@@ -35,6 +35,9 @@ RESOURCES = {
     "collective": "network_latency", "host": "host_launch", "offload": "host_memory",
 }  # fmt: skip
 """Resource of the times and rates in each part of an efficiency set."""
+
+COUNTS = frozenset({("attention", "tile")})
+"""Whole numbers among the constants, to multiples of which work is rounded up: one per cent of them is nothing."""
 
 Value = Any
 """A float, an array, or any kind of number that `perfmodel.ops` knows."""
@@ -132,7 +135,7 @@ def _numbers(spec: Spec, path: Path) -> Iterator[tuple[Path, Any, str]]:
         for at, entry in _entries(here, value):
             if isinstance(entry, Spec) and not isinstance(entry, Residuals):
                 yield from _numbers(entry, at)
-            elif unit and unit[1] in KINDS and _is_number(entry):
+            elif unit and unit[1] in KINDS and at not in COUNTS and _is_number(entry):
                 yield at, entry, unit[1]
 
 
@@ -180,6 +183,39 @@ def with_values(est: Any, values: Mapping[str, Value]) -> Any:
         changes |= dict(_changes(est, known[name], value))
     inputs = {part: _changed(getattr(est, part), _below(changes, part)) for part in ("cluster", "efficiency")}
     return _again(est, **inputs)
+
+
+def each_alone(est: Any, names: Sequence[str], factors: Sequence[float], metric: str) -> Any:
+    """A metric with each number changed and all others as they are, in one pass of arrays.
+
+    Parameters
+    ----------
+    est : an estimate of one configuration
+    names : of numbers
+    factors : on each of them [-]
+    metric : an attribute of the estimate
+
+    Returns
+    -------
+    numbers × factors
+
+    Examples
+    --------
+    >>> import perfmodel as pm
+    >>> est = pm.estimate(pm.Model.load("llama-3.1-8b"), pm.Training(global_batch=128, sequence_length=8192),
+    ...                   pm.Parallel(tp=2), pm.Cluster.load("dgx-h100", devices=16))
+    >>> each_alone(est, ["memory_bandwidth", "host.launch"], [1.0, 2.0], "step_time") / est.step_time
+    array([[1.        , 0.91958758],
+           [1.        , 1.        ]])
+    """
+    known, shape = quantities(est), (len(names), len(factors))
+    changes = {}
+    for row, name in enumerate(names):
+        column = np.ones(shape)
+        column[row] = factors
+        changes[name] = known[name].value * column.ravel()
+    found = getattr(with_values(est, changes), metric)
+    return np.broadcast_to(found, shape[0] * shape[1]).reshape(shape)
 
 
 def _changes(est: Any, one: Quantity, value: Value) -> Iterator[tuple[Path, Value]]:
