@@ -7,6 +7,9 @@ __all__ = ["MESSAGES", "layer_of", "phase_of"]
 MESSAGES = ("tp", "cp", "ep", "dp", "pp", "offload")
 """Kinds of leaves that are communication."""
 
+TRAINING = "training step"
+"""Root of a step's tree; others have their phases below the root: prefill, decode."""
+
 AROUND = frozenset(
     f"{part}{way}" for part in ("layer", "entry", "exit") for way in ("", " forward", " backward")
 )
@@ -67,6 +70,8 @@ def phase_of(path: tuple[str, ...], kind: str) -> str:
     >>> phase_of(("training step", "micro-batches", "layers", "layer backward", "mlp backward", "mlp up"), "matmul")
     'backward'
     """
+    if path[0] != TRAINING:
+        return path[min(1, len(path) - 1)]
     if kind in OWN or kind in MESSAGES:
         return OWN.get(kind, "communication")
     if any(name.startswith("recompute") for name in path):
@@ -75,4 +80,4 @@ def phase_of(path: tuple[str, ...], kind: str) -> str:
         return "backward"
     if path[1:2] == ("micro-batches",):
         return "forward"
-    return "optimizer" if path[0] == "training step" else path[min(1, len(path) - 1)]
+    return "optimizer"

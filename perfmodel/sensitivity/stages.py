@@ -50,8 +50,8 @@ def stage_times(est: Any) -> tuple[StageTime, ...]:
     >>> [(stage.name, stage.stages) for stage in stage_times(est)]
     [('first', 1), ('middle', 2), ('last', 1)]
     """
-    costs = getattr(est, "costs", None)
-    asked, timed = _asked(costs.tree) if costs is not None else None, _timed(est.tree)
+    tree = getattr(getattr(est, "costs", None), "tree", None)
+    asked, timed = None if tree is None else _asked(tree), _timed(est.tree)
     if asked is None or timed is None:
         return ()
     steady, bubble = timed.parts
