@@ -136,6 +136,23 @@ def test_every_leaf_has_a_layer_and_a_phase(path):
     assert phase_of((*path, "leaf"), "matmul")
 
 
+def served(**changes):
+    fields = {"batch": 32, "input_length": 1024, "output_length": 256} | changes
+    cluster = pm.Cluster.load("dgx-h100", devices=8)
+    return pm.estimate(pm.Model.load("llama-3.1-70b"), pm.Inference(**fields), pm.Parallel(tp=8), cluster)
+
+
+def test_a_batch_of_inference_has_its_own_phases():
+    est = served()
+    found = attribution(est)
+    phases = found.by("phase")
+    assert list(phases) == ["decode", "prefill"]
+    assert phases["prefill"].seconds == pytest.approx(est.prefill_time)
+    assert sum(part.share for part in found.by("layer").values()) == pytest.approx(1)
+    assert (found.limiter, found.stages) == ("memory_bandwidth", ())
+    assert found.takeover[1] > 1
+
+
 # --- the numbers behind it ----------------------------------------------------------------------------------------
 
 

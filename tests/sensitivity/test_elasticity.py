@@ -113,6 +113,19 @@ def test_they_are_told():
     assert "over (2,)" in repr(elasticities(with_values(llama(), {"host.step": np.array([0.1, 0.2])})))
 
 
+@pytest.mark.parametrize("metric", [None, "prefill_time", "decode_time", "latency"])
+def test_times_of_inference_have_them(metric):
+    work = pm.Inference(batch=32, input_length=1024, output_length=256)
+    est = pm.estimate(pm.Model.load("llama-3.1-70b"), work, pm.Parallel(tp=8), pm.Cluster.load("dgx-h100"))
+    found = elasticities(est, metric)
+    assert found.sum("time") - found.sum("rate") == pytest.approx(1, abs=1e-9)
+    names = list(found.largest())
+    factors = [1 - STEP, 1 + STEP]
+    logs = np.log(each_alone(est, names, factors, found.metric))
+    slopes = (logs[:, 1] - logs[:, 0]) / (np.log(factors[1]) - np.log(factors[0]))
+    assert [found[name] for name in names] == pytest.approx(slopes, abs=1e-6)
+
+
 def test_one_number_may_be_asked_for():
     assert list(elasticities(llama(), numbers=["memory_bandwidth"])) == ["memory_bandwidth"]
 
