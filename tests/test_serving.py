@@ -147,3 +147,16 @@ def test_a_cache_that_comes_back_from_the_host_takes_its_link():
     assert far.ttft - near.ttft == pytest.approx(
         kept / (ONE.device.host_link.bandwidth * far.efficiency.offload.host_link), rel=0.05
     )
+
+
+def test_a_cache_split_over_ranks_is_read_once():
+    """DeepSeek-V3's latent is held by every tensor rank, unless they split it."""
+    model, node = pm.Model.load("deepseek-v3"), pm.Cluster.load("dgx-h200", devices=8)
+    work = pm.Inference(batch=64, input_length=32768, output_length=64, weight_dtype="fp8_block")
+    whole, split = (pm.estimate(model, work, pm.Parallel(tp=8, kv_split=n), node) for n in (1, 8))
+    assert split.memory.cache == pytest.approx(whole.memory.cache / 8)
+    assert split.tpot < whole.tpot
+    with pytest.raises(
+        InputError, match=r"kv_split = 8 splits caches of which tp = 8 .* nearest: kv_split = 1"
+    ):
+        served(pm.Parallel(tp=8, kv_split=8), pm.Cluster.load("dgx-h100", devices=8), concurrency=8)

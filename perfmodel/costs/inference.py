@@ -142,6 +142,7 @@ def prefill_pass(model: Model, work: Served, layout: Parallel, *, sequences: Any
         expert_bytes=formats.expert_bytes if formats.expert_bytes != formats.weight_bytes else None,
         head_bytes=formats.head_bytes if formats.head_bytes != formats.element_bytes else None,
         kv_bytes=formats.kv_bytes if formats.kv_bytes != formats.element_bytes else None,
+        kv_split=layout.kv_split,
         replicated=certain(layout.dp == 1) and certain(layout.cp == 1),
     )
     if not isinstance(work, Inference):

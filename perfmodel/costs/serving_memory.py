@@ -115,7 +115,7 @@ def cache_bytes(layers: Iterable[tuple[Layer, Any]], p: Pass, context: Any, *, r
         keys = layer.kv_bytes_reserved(context, size) if reserved else layer.kv_bytes(context, size)
         crossed = layer.source_bytes(p.source, size)
         states = layer.state_bytes(p.element_bytes) / p.tp
-        found = found + times * ((keys + crossed) * layer.cached_share(p.tp) + states)
+        found = found + times * ((keys / p.kv_split + crossed) * layer.cached_share(p.tp) + states)
     return found
 
 

@@ -35,6 +35,7 @@ TERM = {
     "ends": "pp",
     "everyone": "dp",
     "model": "tp",
+    "kv": "tp",
 }
 """Terms of messages among groups that several axes form."""
 

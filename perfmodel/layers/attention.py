@@ -14,7 +14,7 @@ from perfmodel.layers.base import (
     region_exit,
     stream,
 )
-from perfmodel.layers.context import gathered_core, shared_core
+from perfmodel.layers.context import gathered_core, shared_core, split_core
 from perfmodel.layers.kept import composed, norm_bytes
 from perfmodel.layers.pointwise import bias_gradient, norm, operators, repeats_keys, rotation
 from perfmodel.layers.results import Result
@@ -253,7 +253,9 @@ class SelfAttention(Layer):
             kv_bytes=p.kv_bytes,
             decode=p.decode,
         )
-        return kernel if p.decode else shared_core(p, kernel, queries=width, keys=seen, results=width)
+        if p.decode:
+            return split_core(p, kernel, queries=width, results=width)
+        return shared_core(p, kernel, queries=width, keys=seen, results=width)
 
     def saved(self, p: Pass) -> Any:
         """Input, q, k, v and the core's result; eager attention also keeps the scores."""

@@ -8,7 +8,7 @@ from perfmodel.layers.passes import Pass
 from perfmodel.ops import maximum
 from perfmodel.work import Attention, Collective, Overlap, Repeat, Serial, Stream, Work
 
-__all__ = ["Context", "gathered_core", "shared_core"]
+__all__ = ["Context", "gathered_core", "shared_core", "split_core"]
 
 Context = Literal["ring", "all_gather", "ulysses"]
 """How attention sees a sequence that is split over ranks."""
@@ -50,6 +50,33 @@ def shared_core(p: Pass, whole: Attention, *, queries: Any, keys: Any, results: 
     ring = _gather(p, keys, backward=whole.backward)
     behind = Repeat("steps", 1 - 1 / p.cp, steps)
     return Serial("core", (Overlap("cp ring", ring, behind) if p.overlap_context else ring, steps))
+
+
+def split_core(p: Pass, whole: Attention, *, queries: Any, results: Any) -> Work:
+    """Decode against a cache of which each of some tensor ranks holds a part of every sequence.
+
+    The ranks gather each other's queries, attend to their own part, and add up what they found, each for its own heads.
+
+    Parameters
+    ----------
+    p : the pass
+    whole : the kernel on the whole cache, for the heads of one tensor-parallel rank
+    queries, results : elements a token of the queries, and of the results, of one rank [-]
+
+    Returns
+    -------
+    kernel and messages; over one rank they cost nothing
+
+    References
+    ----------
+    Bhatia et al. (2025), Helix Parallelism, arXiv:2507.07120, section 2
+    """
+    ranks = p.kv_split
+    core = whole._replace(heads=whole.heads * ranks, keys=whole.keys / ranks, pairs=whole.pairs / ranks)
+    size = p.tokens * ranks * p.element_bytes
+    gather = Collective("kv gather queries", "all_gather", size * queries, "kv")
+    add = Collective("kv add results", "reduce_scatter", size * results, "kv")
+    return Serial("core", (gather, core, add))
 
 
 def gathered_core(p: Pass, core: Work, keys: Any, *, backward: bool) -> Work:

@@ -15,7 +15,7 @@ from perfmodel.layers.base import (
     region_exit,
     stream,
 )
-from perfmodel.layers.context import gathered_core, shared_core
+from perfmodel.layers.context import gathered_core, shared_core, split_core
 from perfmodel.layers.pointwise import norm, operators, rotation
 from perfmodel.layers.results import Result
 from perfmodel.layers.scores import stored_core
@@ -182,13 +182,9 @@ class LatentAttention(Layer):
             kv_bytes=p.kv_bytes,
             decode=p.decode,
         )
-        return (
-            kernel
-            if p.decode
-            else shared_core(
-                p, kernel, queries=heads * key, keys=heads * (key + value), results=heads * value
-            )
-        )
+        if p.decode:
+            return split_core(p, kernel, queries=heads * key, results=heads * value)
+        return shared_core(p, kernel, queries=heads * key, keys=heads * (key + value), results=heads * value)
 
     def saved(self, p: Pass) -> Any:
         """Input, latents before and after their norms, queries, keys, values and the core's result."""

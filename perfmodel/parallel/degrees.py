@@ -52,6 +52,9 @@ class Degrees(Spec):
     context: Context = "ring"
     """How attention sees the whole sequence: keys and values go round (ring), are gathered first (all_gather, as
     Llama 3 was trained), or tokens change places with heads (ulysses)."""
+    kv_split: int = Degree
+    """Tensor-parallel ranks that split each sequence's cache in decode, where they would else hold copies of the same
+    keys and values (decode context parallelism) [-]."""
     ep: int = Degree
     """Expert-parallel degree: ranks of one stage that share its routed experts, carved out of tp · cp · dp [-]."""
     expert_tp: int | None = Field(default=None, ge=1, le=10**7)

@@ -71,7 +71,8 @@ def groups(layout: Degrees) -> dict[str, Ranks]:
 
     "data" joins cp and dp, which share gradients; "shard" are those that split one copy of the states, "replicate"
     those that hold the same part of different copies. "ends" are the first and the last pipeline stage,
-    "model" the ranks of one copy of the model, "everyone" all.
+    "model" the ranks of one copy of the model, "everyone" all. "kv" are tensor ranks that split the cache of a
+    sequence.
 
     Routed experts are dealt anew to the ranks of a stage, innermost first: "expert tp" shares the columns of an expert,
     "ep" the experts, "expert data" holds the same ones (Megatron-Core's expert ranks, in the order tp-ep-dp-pp);
@@ -101,6 +102,7 @@ def groups(layout: Degrees) -> dict[str, Ranks]:
         placed[axis] = Group(ranks, stride)
         stride = stride * ranks
     data = placed["data"] = _joined(layout, placed, "cp", "dp")
+    placed["kv"] = Group(layout.kv_split, placed["tp"].stride)
     placed["model"] = _joined(layout, placed, "tp", "pp")
     placed["everyone"] = Group(stride, 1)
     shards = layout.state_ranks

@@ -24,6 +24,7 @@ from perfmodel.parallel.serving_rules import (
     context_is_known,
     one_chunk_a_stage,
     sequences_are_whole,
+    split_caches_are_copies,
 )
 
 if TYPE_CHECKING:
@@ -250,6 +251,15 @@ def _blocks(model: Model) -> Iterator[Block]:
     yield from model.blocks
 
 
+def caches_are_of_inference(layout: Degrees, model: Model, work: Training) -> Iterator[Breach]:
+    """Training keeps no keys and values for later tokens."""
+    yield Breach(
+        layout.kv_split != 1,
+        "kv_split splits caches, and training has none",
+        lambda: f"kv_split = {layout.kv_split} splits caches, and training has none; nearest: kv_split = 1",
+    )
+
+
 RULES: tuple[Callable[[Degrees, Model, Training], Iterator[Breach]], ...] = (
     tensor_divides,
     experts_are_shared,
@@ -266,6 +276,7 @@ RULES: tuple[Callable[[Degrees, Model, Training], Iterator[Breach]], ...] = (
     shards_divide,
     schedule_fits,
     ends_leave_equal_stages,
+    caches_are_of_inference,
 )
 """Rules of a valid layout. Each yields a sentence for what breaks it: rule, numbers, valid choices, nearest one."""
 
@@ -282,6 +293,7 @@ SERVING_RULES: tuple[Callable[..., Iterator[Breach]], ...] = (
     chunk_has_layer,
     ends_leave_equal_stages,
     batch_reaches_replicas,
+    split_caches_are_copies,
     one_chunk_a_stage,
     sequences_are_whole,
     context_is_known,

@@ -9,10 +9,14 @@ from perfmodel.parallel.breach import Breach
 from perfmodel.parallel.degrees import Degrees
 
 if TYPE_CHECKING:
+    from perfmodel.layers import Layer
     from perfmodel.model import Model
     from perfmodel.workload import Served
 
-__all__ = ["batch_reaches_replicas", "context_is_known", "one_chunk_a_stage", "sequences_are_whole"]
+__all__ = [
+    "batch_reaches_replicas", "context_is_known", "one_chunk_a_stage", "sequences_are_whole",
+    "split_caches_are_copies",
+]  # fmt: skip
 
 
 def batch_reaches_replicas(layout: Degrees, model: Model, work: Served) -> Iterator[Breach]:
@@ -48,6 +52,33 @@ def one_chunk_a_stage(layout: Degrees, model: Model, work: Served) -> Iterator[B
             f"vpp = {layout.vpp} interleaves forward with backward, and inference has none; nearest: vpp = 1"
         ),
     )
+
+
+def split_caches_are_copies(layout: Degrees, model: Model, work: Served) -> Iterator[Breach]:
+    """Ranks split the cache of a sequence where they would else hold the same keys and values."""
+    heads = max((_cached_heads(layer) for layer, _ in model.layers()), default=0)
+    copies: Any = layout.tp // max(heads, 1)
+
+    def told() -> str:
+        valid = [n for n in range(1, max(copies, 1) + 1) if layout.tp % n == 0]
+        return (
+            f"kv_split = {layout.kv_split} splits caches of which tp = {layout.tp} ranks hold copies, and the "
+            f"{heads} cached heads of {model.name} leave {max(copies, 1)} of each; valid: "
+            f"{', '.join(map(str, valid))}; nearest: kv_split = {valid[-1]}"
+        )
+
+    yield Breach(
+        (layout.kv_split > 1) & ((layout.kv_split > copies) | (layout.tp % layout.kv_split != 0)),
+        "kv_split exceeds the copies that tp leaves of each cached head",
+        told,
+    )
+
+
+def _cached_heads(layer: Layer) -> int:
+    """Heads of keys that a layer keeps of each token; a latent is one [-]."""
+    if not layer.kv_bytes(1, 1):
+        return 0
+    return getattr(layer, "kv_heads", 1)
 
 
 def sequences_are_whole(layout: Degrees, model: Model, work: Served) -> Iterator[Breach]:
