@@ -40,7 +40,8 @@ def estimate_inference(
     recipe = recipe_of(efficiency)
     costs = inference_costs(model, work, layout, pipelined=recipe.pipelined, reserved=recipe.keeps_all)
     rates = machine(cluster, efficiency, (costs.dtype, costs.core_dtype))
-    prefill, decode = phases(costs, rates, recipe.graphs if work.graphs is None else work.graphs)
+    graphs = recipe.graphs if work.graphs is None else work.graphs
+    prefill, decode = phases(costs, rates, graphs, hosts=layout.pp if recipe.pipelined else 1)
     parts = [] if prefill is None else [prefill]
     if decode is not None:
         parts.append(repeated("decode", costs.steps, decode))
@@ -69,7 +70,9 @@ def recipe_of(efficiency: Efficiency) -> EngineRecipe:
     return Engine.load(efficiency.software or "default").recipe
 
 
-def phases(costs: InferenceCosts, rates: Machine, graphs: bool) -> tuple[Timed | None, Timed | None]:
+def phases(
+    costs: InferenceCosts, rates: Machine, graphs: bool, *, hosts: Any = 1
+) -> tuple[Timed | None, Timed | None]:
     """Prefill and one step of decode, each with its host.
 
     Parameters
@@ -77,15 +80,16 @@ def phases(costs: InferenceCosts, rates: Machine, graphs: bool) -> tuple[Timed |
     costs : what was counted
     rates : of the machine
     graphs : steps of decode are captured and launched as a whole
+    hosts : that a pass goes through, one a pipeline stage [-]
     """
     clock = Clock(rates, costs.groups)
     return (
-        None if costs.prefill is None else timed_pass(costs.prefill, clock, captured=False),
-        None if costs.decode is None else timed_pass(costs.decode, clock, captured=graphs),
+        None if costs.prefill is None else timed_pass(costs.prefill, clock, captured=False, hosts=hosts),
+        None if costs.decode is None else timed_pass(costs.decode, clock, captured=graphs, hosts=hosts),
     )
 
 
-def timed_pass(work: Work, clock: Clock, *, captured: bool) -> Timed:
+def timed_pass(work: Work, clock: Clock, *, captured: bool, hosts: Any = 1) -> Timed:
     """One pass on the device, or as long as its kernels take to launch, and the host's own time of it.
 
     Parameters
@@ -93,6 +97,7 @@ def timed_pass(work: Work, clock: Clock, *, captured: bool) -> Timed:
     work : the pass
     clock : of the machine
     captured : the whole pass is one launch (CUDA graph)
+    hosts : that it goes through, one a pipeline stage, each with its own time of it [-]
     """
     device, host = clock.time(work), clock.rates.efficiency.host
     needed = host.launch if captured else launches(work, clock.groups, clock.rates) * host.launch
@@ -102,7 +107,7 @@ def timed_pass(work: Work, clock: Clock, *, captured: bool) -> Timed:
         (
             *device.parts,
             Timed("host launches", "host", waiting, {"host_launch": waiting}, {}),
-            Timed("host, once a pass", "host", host.step, {"host_launch": host.step}, {}),
+            Timed("host, once a pass", "host", hosts * host.step, {"host_launch": hosts * host.step}, {}),
         ),
     )
 

@@ -136,20 +136,26 @@ class _Replica:
         """Sequences that can decode together; at least one, as if it fitted [-]."""
         return maximum(minimum(self.memory.most_sequences, self._most_allowed), 1.0)
 
+    @property
+    def stages(self) -> Any:
+        """Pipeline stages that work at once [-]."""
+        return self.costs.in_flight
+
     def step(self, sequences: Any) -> Timed:
         """A step of decode."""
         captured = self.recipe.graphs if self.work.graphs is None else self.work.graphs
-        return timed_pass(self.costs.step(sequences), self.clock, captured=captured)
+        return timed_pass(self.costs.step(sequences), self.clock, captured=captured, hosts=self.stages)
 
     @cached_property
     def floor(self) -> Any:
         """A pass of next to nothing, whose weights and launches prompts share with a step of decode [s]."""
         captured = self.recipe.graphs if self.work.graphs is None else self.work.graphs
-        return timed_pass(self.costs.step(1.0, 1.0), self.clock, captured=captured).seconds
+        empty = self.costs.step(1.0, 1.0)
+        return timed_pass(empty, self.clock, captured=captured, hosts=self.stages).seconds
 
     def prompts(self, number: Any) -> Timed:
         """A pass of prompts alone."""
-        return timed_pass(self.costs.prompts(number), self.clock, captured=False)
+        return timed_pass(self.costs.prompts(number), self.clock, captured=False, hosts=self.stages)
 
     def together(self, batch: Any) -> Any:
         """Prompts that share a pass: as many as come during a step, as far as the pass goes [-]."""
@@ -164,6 +170,7 @@ class _Replica:
         number = self.together(high)
         alone = self.prompts(number).seconds
         prompt = maximum(alone - self.floor, 0.0) / number if self.chunked else alone / number
+        prompt = prompt / self.stages  # the other stages work on others meanwhile
         if self.work.prefill_replicas:
             prompt = prompt * 0.0
         return _Line(longer - slope * high, slope, prompt)
