@@ -177,7 +177,7 @@ def test_every_row_is_scored_or_skipped_with_a_reason(report):
 
 def test_runs_and_operators_are_summarised_apart():
     runs = read_rows(TABLES.parent / "megatron-2205.05198.jsonl")
-    report = validate_rows([*runs, {**runs[0], "kind": "inference"}, *read_rows(FILES[2])])
+    report = validate_rows([*runs, {**runs[0], "kind": "simulated"}, *read_rows(FILES[2])])
     assert report.summary("step_time")["all"]["skipped"] == 1
     assert report.summary("time")["all"]["skipped"] == len(report.skipped) - 1
 

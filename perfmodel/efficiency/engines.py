@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from functools import lru_cache
-from typing import Self
+from typing import Literal, Self
 
 from pydantic import Field
 
@@ -42,6 +42,8 @@ class EngineRecipe(Recipe):
 
     graphs: bool = False
     """Steps of decode are captured once and launched as a whole."""
+    attention: Literal["flash", "unfused"] = "flash"
+    """Fused attention kernels, or products and softmax one by one with stored scores."""
     pipelined: bool = True
     """A pipeline has a part of the batch in every stage; else one at a time."""
     memory_share: float = Field(default=0.9, gt=0, le=1)

@@ -16,7 +16,7 @@ from perfmodel.schedules import schedule_class
 
 if TYPE_CHECKING:
     from perfmodel.model import Model
-    from perfmodel.workload import Training
+    from perfmodel.workload import Served, Training
 
 __all__ = [
     "batch_divides", "chunk_has_layer", "ends_leave_equal_stages", "interleaving_has_stages",
@@ -45,7 +45,7 @@ def pipeline_has_one_stream(layout: Degrees, model: Model, work: Training) -> It
         )
 
 
-def chunk_has_layer(layout: Degrees, model: Model, work: Training) -> Iterator[Breach]:
+def chunk_has_layer(layout: Degrees, model: Model, work: Training | Served) -> Iterator[Breach]:
     """Every chunk of every stage holds a layer; embedding and head may stand in for one each."""
     chunks, depth = layout.pp * layout.vpp, model.depth
 

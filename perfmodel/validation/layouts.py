@@ -16,14 +16,15 @@ from perfmodel.model import Model
 from perfmodel.parallel import Breach, Parallel, sentences
 from perfmodel.parallel.pipeline_rules import chunk_has_layer, pipeline_has_one_stream
 from perfmodel.parallel.rules import context_is_one_sequence, tensor_has_something_to_split
-from perfmodel.workload import Training
+from perfmodel.workload import Served, Training
 
-__all__ = ["Degrees", "degrees", "fitted", "whole_number"]
+__all__ = ["Degrees", "degrees", "fitted", "served_degrees", "split_as_can_be", "whole_number"]
 
 Row = Mapping[str, Any]
 Degrees = dict[str, int]
+Job = Training | Served
 
-FOLDED: dict[str, Callable[[Parallel, Model, Training], Iterator[Breach]]] = {
+FOLDED: dict[str, Callable[[Parallel, Model, Any], Iterator[Breach]]] = {
     "tp": tensor_has_something_to_split,
     "cp": context_is_one_sequence,
     "pp": pipeline_has_one_stream,
@@ -102,6 +103,31 @@ def degrees(row: Row, notes: list[str]) -> Degrees:
     return found
 
 
+def served_degrees(row: Row, notes: list[str]) -> Degrees:
+    """Degrees of an inference row: where attention is data-parallel among the tensor ranks, dp counts them twice.
+
+    Parameters
+    ----------
+    row : its configuration
+    notes : what had to be changed is added to these
+
+    Returns
+    -------
+    tp, pp, cp, dp, ep and vpp, tp that of attention
+
+    Examples
+    --------
+    >>> found = served_degrees({"devices": 8, "parallel": {"tp": 8, "dp": 8, "ep": 8}}, [])
+    >>> found["tp"], found["dp"], found["ep"]
+    (1, 8, 8)
+    """
+    given = dict(row.get("parallel") or {})
+    tp, pp, dp = (whole_number(given.get(name), 1) or 1 for name in ("tp", "pp", "dp"))
+    if dp > 1 and tp % dp == 0 and tp * pp == int(row["devices"]):
+        given["tp"] = tp // dp
+    return degrees({**row, "parallel": given}, notes)
+
+
 def _product(found: Degrees) -> int:
     return found["tp"] * found["pp"] * found["cp"] * found["dp"]
 
@@ -129,12 +155,26 @@ def fitted(layout: Parallel, work: Training, model: Model, notes: list[str]) -> 
     -------
     the layout and the workload
     """
-    for change in (_folded, _staged, _experts, _copies):
-        layout = change(layout, work, model, notes)
+    layout = _copies(split_as_can_be(layout, work, model, notes), notes)
     return _batched(layout, work, notes)
 
 
-def _folded(layout: Parallel, work: Training, model: Model, notes: list[str]) -> Parallel:
+def split_as_can_be(layout: Parallel, work: Job, model: Model, notes: list[str]) -> Parallel:
+    """The nearest layout that the model can be split by.
+
+    Parameters
+    ----------
+    layout : as the row states it, dp set
+    work : likewise
+    model : that is split
+    notes : what had to be changed is added to these
+    """
+    for change in (_folded, _staged, _experts):
+        layout = change(layout, work, model, notes)
+    return layout
+
+
+def _folded(layout: Parallel, work: Job, model: Model, notes: list[str]) -> Parallel:
     """Axes that the model has nothing for."""
     for axis, rule in FOLDED.items():
         degree = getattr(layout, axis)
@@ -150,7 +190,7 @@ def _folded(layout: Parallel, work: Training, model: Model, notes: list[str]) ->
     return layout
 
 
-def _staged(layout: Parallel, work: Training, model: Model, notes: list[str]) -> Parallel:
+def _staged(layout: Parallel, work: Job, model: Model, notes: list[str]) -> Parallel:
     """Every chunk of a pipeline has a layer."""
     pp, vpp, depth = layout.pp, layout.vpp, max(model.depth, 1)
     if vpp > 1 and pp == 1:
@@ -164,7 +204,7 @@ def _staged(layout: Parallel, work: Training, model: Model, notes: list[str]) ->
     return layout.replace(pp=fewer, vpp=chunks if fewer > 1 else 1, dp=(layout.dp or 1) * (pp // fewer))
 
 
-def _experts(layout: Parallel, work: Training, model: Model, notes: list[str]) -> Parallel:
+def _experts(layout: Parallel, work: Job, model: Model, notes: list[str]) -> Parallel:
     """Experts are shared where there are some, by ranks of one stage."""
     if layout.ep == 1:
         return layout
@@ -181,7 +221,7 @@ def _experts(layout: Parallel, work: Training, model: Model, notes: list[str]) -
     return layout.replace(ep=ep)
 
 
-def _copies(layout: Parallel, work: Training, model: Model, notes: list[str]) -> Parallel:
+def _copies(layout: Parallel, notes: list[str]) -> Parallel:
     """Every copy of sharded states has as many shards."""
     if layout.shards is None:
         return layout

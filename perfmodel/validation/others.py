@@ -90,7 +90,7 @@ def _residual(row: Row) -> Model:
     """ResNet v1.5 or ResNeXt: depth, groups and squeeze-and-excitation stand in the name."""
     given = row["model"]
     name, image = str(given["name"]), given.get("image_size") or 224
-    told = re.search(r"(\d+)(?:-(\d+)x(\d+)d)?", name)
+    told = re.search(r"(\d+)(?:[- _](\d+)x(\d+)d)?", name)
     depth, groups, width = told.groups() if told else ("", None, None)
     if depth in PLAIN and groups is None:
         return residual_net(
@@ -201,6 +201,17 @@ def _vit(row: Row) -> Model:
     )  # fmt: skip
 
 
+def _swin(row: Row) -> Model:
+    """Heads of 32, windows of 7 patches at 224 pixels and of 12 at 384 (Liu et al. 2021, arXiv:2103.14030)."""
+    given, image = row["model"], row["model"].get("image_size") or 224
+    width, depths = given.get("embed_dim") or given["hidden"], tuple(given["stage_depths"])
+    return _from_keys(
+        row, model_type="swin", architectures=["SwinForImageClassification"], num_labels=1000, image_size=image,
+        embed_dim=width, depths=depths, num_heads=[width // 32 * 2**stage for stage in range(len(depths))],
+        window_size=7 if image % 7 == 0 else 12,
+    )  # fmt: skip
+
+
 def _halves(given: Row) -> tuple[int, int]:
     """Layers of encoder and decoder; where only their sum is told, half each [-]."""
     return (
@@ -235,6 +246,7 @@ OTHERS: dict[str, Callable[[Row], Model]] = {
     "roberta": _encoder,
     "rwkv": _rwkv,
     "seresnext": _residual,
+    "swin": _swin,
     "t5": _t5,
     "flant5": _t5,
     "ul2": _t5,
@@ -244,8 +256,12 @@ OTHERS: dict[str, Callable[[Row], Model]] = {
 """Builders by the family a row names."""
 NEEDED: dict[str, tuple[str, ...]] = {
     **dict.fromkeys(("resnet", "resnet50", "resnext", "resnext101", "seresnext", "gnmt", "dlrm"), ()),
+    "swin": ("hidden", "stage_depths"),
     **dict.fromkeys(("bart", "mbart", "pegasus", "t5", "flant5", "mt5", "ul2"), ("hidden",)),
 }
 """Dimensions without which a family's builder can do nothing; layers and width where nothing is said."""
-USUAL = {"bert": "bert-large", "bart": "bart-large", "t5": "t5-large", "vit": "vit-base", "deit": "vit-base"}
+USUAL = {
+    "bert": "bert-large", "bart": "bart-large", "t5": "t5-large", "vit": "vit-base", "deit": "vit-base",
+    "swin": "swin-tiny",
+}  # fmt: skip
 """What a family's name alone stands for in measurements: the size of MLPerf, or the paper's usual one."""

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import math
 from collections import Counter
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
@@ -13,26 +12,16 @@ from typing import Any
 import numpy as np
 
 from perfmodel.efficiency import Efficiency
-from perfmodel.errors import InputError, UnsupportedError
-from perfmodel.estimation import TrainingEstimate
-from perfmodel.estimation.training import estimate_training
+from perfmodel.errors import InputError
+from perfmodel.validation.groups import groups_of, metrics_of
 from perfmodel.validation.operators import operator_times
-from perfmodel.validation.rows import memory_metric, row_software, training_job
+from perfmodel.validation.predictions import predicted_pairs
 from perfmodel.validation.tables import OPERATOR, read_table
 
 __all__ = ["Report", "Score", "Skipped", "groups_of", "read_rows", "summary", "validate", "validate_rows"]
 
 TIME = "time"
 """The metric of an operator row."""
-
-GROUPS = ("source", "hardware", "family", "software", "scale", "task")
-OTHERS = ("bert", "bart", "t5", "vit", "resnet50", "resnext", "lstm", "dlrm")
-"""Families that are no language models of the decoder kind."""
-SCALES = (
-    (1, "1 device"), (8, "2 to 8 devices"), (64, "9 to 64 devices"), (512, "65 to 512 devices"),
-    (math.inf, "more than 512 devices"),
-)  # fmt: skip
-OPERATOR_GROUPS = ("source", "hardware", "op", "dtype", "software")
 
 
 @dataclass(frozen=True)
@@ -58,11 +47,12 @@ class Skipped:
     id: str
     reason: str
     groups: dict[str, str]
-    operator: bool = False
+    metrics: tuple[str, ...] = ("step_time", "peak_memory")
+    """What there would have been to predict."""
 
     def lacks(self, metric: str) -> bool:
         """Whether the row would have had this metric."""
-        return (metric == TIME) == self.operator
+        return metric in self.metrics
 
 
 @dataclass
@@ -97,16 +87,16 @@ class Report:
         }
 
     def summary(self, metric: str) -> dict[str, Any]:
-        """Over all rows, and by source, hardware, model family (or operator and number format) and software."""
+        """Over all rows, and by source, hardware, software, and what else is told of rows of this kind."""
         scores, skipped = self.of(metric), [one for one in self.skipped if one.lacks(metric)]
         found: dict[str, Any] = {"all": summary(scores, skipped)}
-        for group in OPERATOR_GROUPS if metric == TIME else GROUPS:
-            every: list[Score | Skipped] = [*scores, *skipped]
-            names = sorted({one.groups[group] for one in every})
+        every: list[Score | Skipped] = [*scores, *skipped]
+        for group in dict.fromkeys(name for one in every for name in one.groups):
+            names = sorted({one.groups[group] for one in every if group in one.groups})
             found[f"by_{group}"] = {
                 name: summary(
-                    [score for score in scores if score.groups[group] == name],
-                    [one for one in skipped if one.groups[group] == name],
+                    [score for score in scores if score.groups.get(group) == name],
+                    [one for one in skipped if one.groups.get(group) == name],
                 )
                 for name in names
             }
@@ -203,12 +193,13 @@ def validate_rows(rows: Iterable[dict[str, Any]], *, efficiency: Efficiency | No
             continue
         groups, notes = groups_of(row), list[str]()
         try:
-            scores = _score(row, groups, efficiency, notes)
+            pairs = predicted_pairs(row, efficiency, notes)
         except InputError as error:
             # one line: a reason is something to count
-            report.skipped.append(Skipped(str(row.get("id")), " ".join(str(error).split()), groups))
+            reason = " ".join(str(error).split())
+            report.skipped.append(Skipped(str(row.get("id")), reason, groups, metrics_of(row)))
             continue
-        report.scores.extend(scores)
+        report.scores.extend(Score(str(row.get("id")), *pair, groups) for pair in pairs)
         if notes:
             report.assumed[str(row.get("id"))] = tuple(notes)
     _score_operators(report, operators, efficiency)
@@ -217,91 +208,8 @@ def validate_rows(rows: Iterable[dict[str, Any]], *, efficiency: Efficiency | No
 
 def _score_operators(report: Report, rows: list[dict[str, Any]], efficiency: Efficiency | None) -> None:
     for row, time in zip(rows, operator_times(rows, efficiency=efficiency), strict=True):
-        groups = _operator_groups(row)
+        groups = groups_of(row)
         if isinstance(time, str):
-            report.skipped.append(Skipped(row["id"], time, groups, operator=True))
+            report.skipped.append(Skipped(row["id"], time, groups, metrics_of(row)))
         else:
             report.scores.append(Score(row["id"], TIME, row["time_s"], time, groups))
-
-
-def _operator_groups(row: dict[str, Any]) -> dict[str, str]:
-    # the note begins with the library and its version; settings of the single row follow
-    software = row.get("software") or str(row.get("note") or "").split(" tokens/rank")[0]
-    named = {**row, "hardware": row.get("system"), "software": software}
-    return {key: str(named.get(key) or "not stated") for key in OPERATOR_GROUPS}
-
-
-def groups_of(row: dict[str, Any]) -> dict[str, str]:
-    """What a training row is summarised by: source, hardware, model family, software, scale and task.
-
-    Parameters
-    ----------
-    row : in the format of `docs/measurements.md`
-
-    Examples
-    --------
-    >>> groups_of({"devices": 384, "model": {"family": "gpt"}, "software": "NeMo"})["scale"]
-    '65 to 512 devices'
-    """
-    model = row.get("model")
-    family = model.get("family") if isinstance(model, dict) else None
-    named = {"source": row.get("source"), "hardware": row.get("hardware"), "software": row.get("software")}
-    found = {key: str(value or "not stated") for key, value in {**named, "family": family}.items()}
-    return {
-        **found,
-        "scale": _scale(row.get("devices")),
-        "task": "others" if str(family) in OTHERS else "language models",
-    }
-
-
-def _scale(devices: Any) -> str:
-    if not isinstance(devices, int | float) or isinstance(devices, bool):
-        return "not stated"
-    return next(
-        (name for most, name in SCALES if devices <= most), "not stated"
-    )  # NaN is no number of devices
-
-
-def _score(
-    row: dict[str, Any], groups: dict[str, str], efficiency: Efficiency | None, notes: list[str]
-) -> list[Score]:
-    if (row.get("kind") or "training") != "training":
-        raise UnsupportedError(f"rows of kind {row['kind']} are not built yet")
-    est = _estimated(row, efficiency, notes)
-    measured = row.get("measured")
-    measured = measured if isinstance(measured, dict) else {}
-    pairs = {
-        "step_time": (_number(measured.get("step_time_s")), est.step_time),
-        "peak_memory": (_gib(measured.get("peak_memory_gib")), est.memory.measured_as(memory_metric(row))),
-    }
-    predicted = {metric: float(value) for metric, (truth, value) in pairs.items() if truth}
-    for metric, value in predicted.items():
-        if not (math.isfinite(value) and value > 0):
-            raise UnsupportedError(f"the predicted {metric} is {value}, which can't be")
-    return [
-        Score(str(row.get("id")), metric, pairs[metric][0] or 0.0, value, groups)
-        for metric, value in predicted.items()
-    ]
-
-
-def _estimated(row: dict[str, Any], efficiency: Efficiency | None, notes: list[str]) -> TrainingEstimate:
-    """The estimate of what the row ran: its layout is evidence, so it is not held against the rules of `Parallel`."""
-    try:
-        job = training_job(row, notes)
-        fits = efficiency or Efficiency.of(job.cluster.device.architecture, row_software(row).id)
-        return estimate_training(*job, fits)
-    except InputError:
-        raise
-    except KeyError as missing:
-        raise InputError(f"the row lacks {missing}") from None
-    except Exception as error:  # one odd row must not cost all others their scores
-        raise UnsupportedError(f"can't be read or counted: {type(error).__name__}: {error}") from error
-
-
-def _number(value: Any) -> float | None:
-    return float(value) if isinstance(value, int | float) and math.isfinite(value) and value > 0 else None
-
-
-def _gib(value: Any) -> float | None:
-    number = _number(value)
-    return None if number is None else number * 2**30
