@@ -15,7 +15,6 @@ from perfmodel.sensitivity.fields import Field, field_named, fields, told
 from perfmodel.sensitivity.inputs import Inputs
 from perfmodel.sensitivity.values import Factor, Tree, put, rebuilt, rebuilt_model, result, value_of
 from perfmodel.specs import Spec
-from perfmodel.workload import Training
 
 __all__ = ["Changed", "changed"]
 
@@ -146,7 +145,7 @@ def _defaults(spec: Spec, *names: str) -> dict[str, Any]:
     return {name: known[name].get_default(call_default_factory=True) for name in names}
 
 
-def _work_follows(work: Training, tree: Tree) -> dict[str, Any]:
+def _work_follows(work: Spec, tree: Tree) -> dict[str, Any]:
     """What another kind of recomputation leaves without meaning."""
     match tree.get("recompute"):
         case "none":
@@ -209,7 +208,8 @@ def _followed(before: Inputs, after: Inputs, differs: list[Changed]) -> Iterator
     """Degrees and devices that nobody asked for, and yet differ."""
     asked = {each.path for each in differs}
     for root, names in FOLLOWING.items():
-        for name in names if root not in asked else ():
+        there = type(getattr(after, root)).model_fields
+        for name in [each for each in names if each in there and root not in asked]:
             old, new = getattr(getattr(before, root), name), getattr(getattr(after, root), name)
             if old != new and name not in asked:
                 yield Changed(name, told(old), told(new), follows=True)

@@ -12,7 +12,6 @@ from perfmodel.model import Model
 from perfmodel.parallel import Parallel
 from perfmodel.sensitivity.fields import told
 from perfmodel.sensitivity.inputs import Inputs
-from perfmodel.workload import Training
 
 __all__ = ["WHOLE", "called"]
 
@@ -27,9 +26,10 @@ def _spec(given: Any, cls: type[Any]) -> Any:
 
 
 def _other_work(inputs: Inputs, given: Any) -> Inputs:
-    if not isinstance(given, Training):
+    if not isinstance(given, type(inputs.work)):
+        kind = type(inputs.work).__name__
         raise InputError(
-            f"work = {given!r} must be a workload such as Training(…), or change its fields one by one"
+            f"work = {given!r} must be a workload, {kind}(…) as before, or change its fields one by one"
         )
     return inputs._replace(work=given)
 

@@ -180,12 +180,9 @@ def field_named(name: str, known: Mapping[str, Field]) -> Field:
         the name fits several fields equally well, or names a word that no number depends on
     """
     wanted = name.replace("__", ".")
-    wanted = ALIASES.get(wanted, wanted)
-    if wanted in known:
-        return known[wanted]
-    for root in FIRST:
-        if f"{root}.{wanted}" in known:
-            return known[f"{root}.{wanted}"]
+    for path in (wanted, *(f"{root}.{wanted}" for root in FIRST), ALIASES.get(wanted, "")):
+        if path in known:
+            return known[path]
     fitting = [field for path, field in known.items() if path.endswith(f".{wanted}")]
     if not fitting:
         raise _nobody(name, wanted, known)

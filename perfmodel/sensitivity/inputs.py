@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from typing import Any, NamedTuple
 
-from perfmodel.efficiency import Efficiency
+from perfmodel.efficiency import Efficiency, Software, engine_known
 from perfmodel.efficiency.software import known
 from perfmodel.errors import InputError
-from perfmodel.estimation import TrainingEstimate, estimate
+from perfmodel.estimation import estimate
 from perfmodel.hardware import Cluster
 from perfmodel.model import Model
 from perfmodel.parallel import Parallel
@@ -32,14 +32,14 @@ class Inputs(NamedTuple):
     """
 
     model: Model
-    work: Training
+    work: Any
     layout: Parallel
     cluster: Cluster
     efficiency: Efficiency
 
     @classmethod
-    def of(cls, est: TrainingEstimate) -> Inputs:
-        """The inputs of an estimate."""
+    def of(cls, est: Any) -> Inputs:
+        """The inputs of an estimate of any kind."""
         return cls(est.model, est.work, est.layout, est.cluster, est.efficiency)
 
     def estimate(self) -> Any:
@@ -47,9 +47,21 @@ class Inputs(NamedTuple):
         return estimate(self.model, self.work, self.layout, self.cluster, efficiency=self.efficiency)
 
     @property
+    def trains(self) -> bool:
+        """The job is a training step, run by a training stack; else an inference engine serves it."""
+        return isinstance(self.work, Training)
+
+    def _usual(self, cluster: Cluster, software: str | None) -> Efficiency:
+        """The fits that `estimate` takes for a device under a stack or an engine."""
+        architecture = cluster.device.architecture
+        if self.trains or software is None:
+            return Efficiency.of(architecture, software)
+        return Efficiency.serving(architecture, software)
+
+    @property
     def follows_architecture(self) -> bool:
         """The fits are those that `estimate` takes for this device and software, and would take anew for another."""
-        usual = Efficiency.of(self.cluster.device.architecture, self.efficiency.software or None)
+        usual = self._usual(self.cluster, self.efficiency.software or None)
         return usual is self.efficiency or usual == self.efficiency
 
     def on(self, cluster: Cluster) -> Inputs:
@@ -62,27 +74,27 @@ class Inputs(NamedTuple):
         before, after = self.cluster.device.architecture, cluster.device.architecture
         if before == after or not self.follows_architecture:
             return self._replace(cluster=cluster)
-        fits = Efficiency.of(after, self.efficiency.software or None)
+        fits = self._usual(cluster, self.efficiency.software or None)
         return self._replace(cluster=cluster, efficiency=fits)
 
     def under(self, software: str) -> Inputs:
-        """The same under another training stack.
+        """The same under another training stack, or another inference engine.
 
         Parameters
         ----------
-        software : see `software()`
+        software : see `software()` and `engines()`
 
         Raises
         ------
         InputError
             the fits are a set of one's own under another stack, whose constants can't be taken out again
         """
-        architecture = self.cluster.device.architecture
+        found: Software = known(software) if self.trains else engine_known(software)
         if self.follows_architecture:
-            return self._replace(efficiency=Efficiency.of(architecture, known(software).id))
+            return self._replace(efficiency=self._usual(self.cluster, found.id))
         if self.efficiency.software:
             raise InputError(
                 f"software = {software!r}: the efficiency set {self.efficiency.id} is under "
                 f"{self.efficiency.software} already; give efficiency= with it, the set without a stack"
             )
-        return self._replace(efficiency=self.efficiency.under(known(software), architecture))
+        return self._replace(efficiency=self.efficiency.under(found, self.cluster.device.architecture))

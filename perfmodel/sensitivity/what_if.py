@@ -8,7 +8,6 @@ from html import escape
 from typing import TYPE_CHECKING, Any, Literal, NamedTuple
 
 from perfmodel.errors import MissingExtraError
-from perfmodel.estimation import TrainingEstimate
 from perfmodel.report import RESOURCES, TERMS
 from perfmodel.sensitivity.changes import Changed, changed
 from perfmodel.sensitivity.inputs import Inputs
@@ -19,6 +18,8 @@ if TYPE_CHECKING:
 
 __all__ = ["Difference", "Moved", "what_if"]
 
+TIME = {"training": "step time", "inference": "latency", "serving": "latency"}
+"""What is timed, by kind of estimate."""
 Cells = tuple[str, str, str, str, str]
 """A row of the printed table: name, before, after, change, share of the change."""
 LIKE_NOTHING = 1e-12
@@ -29,12 +30,12 @@ REASONS = 3
 """At most so many are told [-]."""
 
 
-def what_if(est: TrainingEstimate, **changes: Any) -> Difference:
+def what_if(est: Any, **changes: Any) -> Difference:
     """Predict the same job with some inputs changed, and say what moves and why.
 
     Parameters
     ----------
-    est : the estimate to start from
+    est : the estimate to start from, of any kind
     changes : any field of model, workload, layout, cluster, device, network tier or efficiency by its name, or by its
         path where the name alone is ambiguous (`fabric__bandwidth=…`, or `**{"fabric.bandwidth": …}`); model, work,
         layout, cluster, device, software and efficiency also whole. A value is one that the field takes ("800 Gbit/s",
@@ -100,21 +101,32 @@ class Moved(NamedTuple):
 class Difference:
     """Two estimates of one job, and what moved between them."""
 
-    before: TrainingEstimate
+    before: Any
     """What was asked from."""
-    after: TrainingEstimate
+    after: Any
     """What would be."""
     changes: tuple[Changed, ...]
     """Inputs that differ; those that follow from others say so."""
 
     @property
+    def time(self) -> str:
+        """What is timed, in words: step time, or latency."""
+        return TIME[self.before.kind]
+
+    @property
+    def seconds(self) -> tuple[float, float]:
+        """Step time, or latency of a batch, before and after [s]."""
+        return float(self.before.tree.seconds), float(self.after.tree.seconds)
+
+    @property
     def delta(self) -> float:
-        """Step time after less before [s]."""
-        return float(self.after.step_time - self.before.step_time)
+        """Time after less before [s]."""
+        before, after = self.seconds
+        return after - before
 
     @property
     def speedup(self) -> float:
-        """Step time before over after, where both take the same samples: else samples a second [-]."""
+        """Samples a second after over before: where both take the same samples, time before over after [-]."""
         return float(self.after.samples_per_second / self.before.samples_per_second)
 
     @property
@@ -145,13 +157,10 @@ class Difference:
 
     def to_dict(self) -> dict[str, Any]:
         """Changes, both estimates and the table, in SI units, ready for JSON."""
+        before, after = self.seconds
         return {
             "changes": [change._asdict() for change in self.changes],
-            "step_time": {
-                "before": self.before.step_time,
-                "after": self.after.step_time,
-                "delta": self.delta,
-            },
+            self.time.replace(" ", "_"): {"before": before, "after": after, "delta": self.delta},
             "speedup": self.speedup,
             "why": self.why,
             "moved": [row._asdict() | {"delta": row.delta} for row in self.rows],
@@ -213,8 +222,8 @@ def _moved(
 def _cells(found: Difference) -> Iterator[Cells]:
     """Rows of the printed table."""
     before, after = found.before, found.after
-    yield _row("step time", before.step_time, after.step_time, "s")
-    yield from (_entry(row) for row in found.rows if row.kind == "term" and _matters(row, before.step_time))
+    yield _row(found.time, *found.seconds, "s")
+    yield from (_entry(row) for row in found.rows if row.kind == "term" and _matters(row, found.seconds[0]))
     yield _row("memory of one device", before.memory.total, after.memory.total, "B")
     yield from (_entry(row) for row in found.rows if row.kind == "memory" and row.delta)
     for name, old, new in (
@@ -247,22 +256,23 @@ def _matters(row: Moved, whole: float) -> bool:
 
 
 def _sentences(found: Difference) -> Iterator[str]:
-    before, after = found.before, found.after
-    if abs(found.delta) <= LIKE_NOTHING * before.step_time:
-        yield f"Step time stays {show(before.step_time, 's')}: nothing that this step waits for depends on it."
+    before, after, (was, will) = found.before, found.after, found.seconds
+    time = found.time.capitalize()
+    if abs(found.delta) <= LIKE_NOTHING * was:
+        yield f"{time} stays {show(was, 's')}: nothing that is waited for depends on it."
     else:
         verb = "rises" if found.delta > 0 else "falls"
         yield (
-            f"Step time {verb} from {show(before.step_time, 's')} to {show(after.step_time, 's')} "
-            f"({found.delta / before.step_time:+.1%}): {'; '.join(_reasons(found))}.".replace("%)", " %)")
+            f"{time} {verb} from {show(was, 's')} to {show(will, 's')} ({100 * found.delta / was:+.1f} %): "
+            f"{'; '.join(_reasons(found))}."
         )
     if before.costs.samples != after.costs.samples:
         rate = after.samples_per_second / before.samples_per_second
         more = after.costs.samples / before.costs.samples
-        yield f"A step takes {more:g} times the samples: {rate:.3g} times as many a second."
+        yield f"It is for {more:g} times the samples: {rate:.3g} times as many a second."
     old, new = before.limiter, after.limiter
     if old.name != new.name:
-        yield f"The limit moves from {RESOURCES[old.name]} to {RESOURCES[new.name]} ({new.share:.0%} of the step)."
+        yield f"The limit moves from {RESOURCES[old.name]} to {RESOURCES[new.name]} ({new.share:.0%} of the time)."
     else:
         yield f"The limit stays {RESOURCES[old.name]} ({old.share:.0%} before, {new.share:.0%} after)."
     yield from _memory_sentence(before, after)
@@ -283,7 +293,7 @@ def _reasons(found: Difference) -> Iterator[str]:
         yield f"against it, {against.words} take {show(abs(against.delta), 's', 3)} {way}"
 
 
-def _memory_sentence(before: TrainingEstimate, after: TrainingEstimate) -> Iterator[str]:
+def _memory_sentence(before: Any, after: Any) -> Iterator[str]:
     change = after.memory.total - before.memory.total
     if bool(before.fits) != bool(after.fits):
         told = "It fits now" if after.fits else "It does NOT fit any more"

@@ -153,7 +153,7 @@ def test_the_table_adds_up(est):
 
 
 def test_it_is_said_why(est):
-    assert "nothing that this step waits for" in pm.what_if(est, cores=5).why
+    assert "nothing that is waited for" in pm.what_if(est, cores=5).why
     assert "does NOT fit any more" in pm.what_if(est, memory_capacity="20 GiB").why
     assert "2 times the samples" in pm.what_if(est, global_batch="2x").why
     assert "matrix products take" in pm.what_if(est, peak="2x").why
@@ -180,6 +180,30 @@ def test_fits_of_ones_own_stay_when_the_device_changes(est):
     stacked = pm.what_if(mine, software="nemo").after
     with pytest.raises(InputError, match="under nemo already"):
         pm.what_if(stacked, software="megatron-lm")
+
+
+@pytest.fixture(scope="module")
+def batch() -> pm.InferenceEstimate:
+    return pm.estimate(
+        pm.Model.load("llama-3.1-8b"),
+        pm.Inference(batch=4, input_length=1024, output_length=256),
+        pm.Parallel(),
+        pm.Cluster.load("dgx-h100", devices=1),
+    )
+
+
+def test_a_batch_of_inference_changes_likewise(batch):
+    found = pm.what_if(batch, memory_bandwidth="2x", weight_dtype="fp8")
+    assert found.after.work.weight_dtype == "fp8"
+    assert found.after.latency < batch.latency
+    assert found.why.startswith("Latency falls")
+    assert sum(row.delta for row in found.rows if row.kind == "term") == pytest.approx(found.delta)
+    assert "latency" in repr(found)
+    assert pm.what_if(batch, batch=8).after.work.batch == 8
+    assert pm.what_if(batch, device="b200").after.efficiency.id == "blackwell+default"
+    assert pm.what_if(batch, software="vllm").after.efficiency.id == "hopper+vllm"
+    with pytest.raises(InputError, match="unknown"):
+        pm.what_if(batch, recompute="full")
 
 
 @settings(max_examples=40)
