@@ -1,14 +1,17 @@
 """Why an estimate is what it is: what limits it, what each number would buy, the formula itself, and what to change."""
 
+from perfmodel.sensitivity.advice import Advice, advise
 from perfmodel.sensitivity.attribution import Attribution, attribution
 from perfmodel.sensitivity.changes import Changed
 from perfmodel.sensitivity.elasticity import Elasticities, elasticities
 from perfmodel.sensitivity.fields import Field, fields
 from perfmodel.sensitivity.inputs import Inputs
 from perfmodel.sensitivity.quantities import Quantity, each_alone, quantities, with_values
+from perfmodel.sensitivity.suggestion import Suggestion
 from perfmodel.sensitivity.what_if import Difference, Moved, what_if
 
 __all__ = [
-    "Attribution", "Changed", "Difference", "Elasticities", "Field", "Inputs", "Moved", "Quantity",
-    "attribution", "each_alone", "elasticities", "fields", "quantities", "what_if", "with_values",
+    "Advice", "Attribution", "Changed", "Difference", "Elasticities", "Field", "Inputs", "Moved", "Quantity",
+    "Suggestion", "advise", "attribution", "each_alone", "elasticities", "fields", "quantities", "what_if",
+    "with_values",
 ]  # fmt: skip
