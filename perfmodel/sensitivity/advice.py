@@ -22,7 +22,7 @@ __all__ = ["Advice", "advise"]
 
 WORTH = 0.005
 """A gain of throughput that is worth a line [-]."""
-ALIKE: dict[Scope, int] = {"way": 1, "job": 1, "machine": 3}
+ALIKE: dict[Scope, int] = {"way": 1, "job": 1, "model": 2, "machine": 3}
 """Changes of the same remedy that are told [-]."""
 PAIRED = 8
 """Remedies whose best changes are tried in pairs [-]."""
@@ -37,8 +37,8 @@ def advise(est: Any, n: int = 5, *, pairs: bool = True) -> Advice:
     Parameters
     ----------
     est : an estimate of any kind
-    n : single remedies of each scope (another way to do the same job, another job, another machine), the best change of
-        each; half as many pairs [-]
+    n : single remedies of each scope (another way to do the same job, another job, another model, another machine), the
+        best change of each; half as many pairs [-]
     pairs : try the best remedies two by two, too
 
     Returns
@@ -92,7 +92,7 @@ def _varied(ranked: Iterable[Suggestion]) -> list[Suggestion]:
 
 @dataclass(frozen=True, repr=False)
 class Advice(Sequence[Suggestion]):
-    """Suggestions: for the same job on the same machine, for another job, on another machine.
+    """Suggestions: for the same job on the same machine, for another job, another model, on another machine.
 
     Of each scope single remedies come first, then pairs, each the fastest first.
     """
@@ -133,7 +133,7 @@ class Advice(Sequence[Suggestion]):
 
         Parameters
         ----------
-        scope : way, job or machine
+        scope : way, job, model or machine
         """
         return tuple(each for each in self.suggestions if each.scope == scope)
 
@@ -234,7 +234,7 @@ def _in_pairs(est: Any, alone: list[Suggestion]) -> Iterator[Suggestion]:
         if each.scope != "machine":
             best.setdefault(each.remedies[0].name, each)
     for one, two in combinations([*best.values()][:PAIRED], 2):
-        if one.changes.keys() & two.changes.keys():
+        if one.changes.keys() & two.changes.keys() or one.scope == two.scope == "model":
             continue
         found = _predicted(est, (*one.remedies, *two.remedies), one.changes | two.changes)
         if found is not None and _better(est, found, (one, two)):

@@ -10,6 +10,7 @@ from perfmodel.hardware.prices import price_of
 from perfmodel.report import RESOURCES
 from perfmodel.sensitivity.changes import Changed
 from perfmodel.sensitivity.inputs import Inputs
+from perfmodel.sensitivity.outcomes import samples_of
 from perfmodel.sensitivity.remedies import SCOPES, Changes, Remedy, Scope
 from perfmodel.sensitivity.what_if import Difference
 from perfmodel.units import show
@@ -49,7 +50,7 @@ class Suggestion:
 
     @property
     def scope(self) -> Scope:
-        """How far it reaches: way, job or machine."""
+        """How far it reaches: way, job, model or machine."""
         scopes = list(SCOPES)
         return max((each.scope for each in self.remedies), key=scopes.index)
 
@@ -60,7 +61,7 @@ class Suggestion:
 
     @property
     def speedup(self) -> float:
-        """Samples a second, after over before [-]."""
+        """How much faster: samples a second, or the time of a request that arrives at its own rate [-]."""
         return self.difference.speedup
 
     @property
@@ -71,7 +72,7 @@ class Suggestion:
     @property
     def relieves(self) -> str:
         """The resource that is waited for less, by most; memory where none is."""
-        share = self.after.costs.samples / self.before.costs.samples
+        share = samples_of(self.after) / samples_of(self.before)
         after = {name: seconds / share for name, seconds in self.after.resources.items()}
         saved = {name: seconds - after.get(name, 0.0) for name, seconds in self.before.resources.items()}
         most = max(saved, key=lambda name: saved[name])

@@ -11,6 +11,7 @@ from perfmodel.errors import MissingExtraError
 from perfmodel.report import RESOURCES, TERMS
 from perfmodel.sensitivity.changes import Changed, changed
 from perfmodel.sensitivity.inputs import Inputs
+from perfmodel.sensitivity.outcomes import TIME, samples_of, speedup
 from perfmodel.units import show
 
 if TYPE_CHECKING:
@@ -18,8 +19,6 @@ if TYPE_CHECKING:
 
 __all__ = ["Difference", "Moved", "what_if"]
 
-TIME = {"training": "step time", "inference": "latency", "serving": "latency"}
-"""What is timed, by kind of estimate."""
 Cells = tuple[str, str, str, str, str]
 """A row of the printed table: name, before, after, change, share of the change."""
 LIKE_NOTHING = 1e-12
@@ -126,8 +125,8 @@ class Difference:
 
     @property
     def speedup(self) -> float:
-        """Samples a second after over before: where both take the same samples, time before over after [-]."""
-        return float(self.after.samples_per_second / self.before.samples_per_second)
+        """How much faster: samples a second, or the time of a request that arrives at its own rate [-]."""
+        return speedup(self.before, self.after)
 
     @property
     def rows(self) -> tuple[Moved, ...]:
@@ -226,12 +225,11 @@ def _cells(found: Difference) -> Iterator[Cells]:
     yield from (_entry(row) for row in found.rows if row.kind == "term" and _matters(row, found.seconds[0]))
     yield _row("memory of one device", before.memory.total, after.memory.total, "B")
     yield from (_entry(row) for row in found.rows if row.kind == "memory" and row.delta)
-    for name, old, new in (
-        ("samples a second", before.samples_per_second, after.samples_per_second),
-        ("MFU", before.mfu, after.mfu),
-    ):
-        form = ".1%" if name == "MFU" else ",.4g"
-        yield name, f"{old:{form}}", f"{new:{form}}", f"{new / old - 1:+.1%}", ""
+    rates = [("samples a second", ",.4g", "samples_per_second"), ("MFU", ".1%", "mfu")]
+    for name, form, field in rates:
+        if hasattr(before, field):
+            old, new = getattr(before, field), getattr(after, field)
+            yield name, f"{old:{form}}", f"{new:{form}}", f"{new / old - 1:+.1%}", ""
 
 
 def _row(name: str, old: float, new: float, unit: Literal["s", "B"], share: str = "") -> Cells:
@@ -266,9 +264,9 @@ def _sentences(found: Difference) -> Iterator[str]:
             f"{time} {verb} from {show(was, 's')} to {show(will, 's')} ({100 * found.delta / was:+.1f} %): "
             f"{'; '.join(_reasons(found))}."
         )
-    if before.costs.samples != after.costs.samples:
+    if samples_of(before) != samples_of(after):
         rate = after.samples_per_second / before.samples_per_second
-        more = after.costs.samples / before.costs.samples
+        more = samples_of(after) / samples_of(before)
         yield f"It is for {more:g} times the samples: {rate:.3g} times as many a second."
     old, new = before.limiter, after.limiter
     if old.name != new.name:

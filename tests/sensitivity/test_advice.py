@@ -111,6 +111,20 @@ def test_every_remedy_says_what_it_does():
         assert each.title and each.relieves and each.costs and each.scope in SCOPES and each.kinds
 
 
+def test_inference_and_serving_have_remedies_of_their_own():
+    model, cluster = pm.Model.load(MODEL), pm.Cluster.load("dgx-h100", devices=1)
+    lengths = {"input_length": 1024, "output_length": 256}
+    one = pm.estimate(model, pm.Inference(**lengths), pm.Parallel(), cluster)
+    found = pm.advise(one)
+    assert {each.name for single in found for each in single.remedies} >= {
+        "larger_running_batch", "quantised_weights", "drafts", "pruning",
+    }  # fmt: skip
+    assert all(each.inputs.estimate().latency == each.after.latency for each in found)
+    load = pm.estimate(model, pm.Serving(**lengths, request_rate=1), pm.Parallel(), cluster)
+    found = pm.advise(load)
+    assert found.first.speedup == load.latency / found.first.after.latency > 1
+
+
 def test_halves_and_doubles():
     assert list(others(1, 4)) == [2, 4]
     assert list(others(6, 100, reach=2)) == [3, 12]

@@ -7,6 +7,7 @@ from typing import Any
 
 from perfmodel.errors import InputError
 from perfmodel.hardware import Device, devices
+from perfmodel.sensitivity.outcomes import dtype_of
 from perfmodel.sensitivity.remedies.table import Changes, remedy
 
 __all__ = ["faster_links", "more_devices", "other_device", "reducing_switch"]
@@ -70,7 +71,7 @@ def other_device(est: Any) -> Iterator[Changes]:
     """Bundled devices of the same class that are as new and no slower in this number format."""
     now = est.cluster.device
     for name in devices():
-        if name != now.id and _rival(Device.load(name), now, est.costs.dtype):
+        if name != now.id and _rival(Device.load(name), now, dtype_of(est)):
             yield {"device": name}
 
 

@@ -10,11 +10,12 @@ __all__ = ["REMEDIES", "SCOPES", "Changes", "Remedy", "Scope", "others", "remedy
 Changes = dict[str, Any]
 """New values of fields, as `pm.what_if` takes them."""
 
-Scope = Literal["way", "job", "machine"]
+Scope = Literal["way", "job", "model", "machine"]
 
 SCOPES: dict[Scope, str] = {
     "way": "the same job on the same machine, done another way",
-    "job": "another job: numbers, batch or model differ",
+    "job": "another job: numbers or batch differ",
+    "model": "another model",
     "machine": "another machine",
 }
 """How far a remedy reaches, the nearest first."""
@@ -31,7 +32,7 @@ class Remedy(NamedTuple):
     title : what is done
     relieves : resources that are waited for less, or "memory", what is held
     costs : what is given for it, in words; the prediction has the seconds and the bytes
-    scope : how far it reaches: way, job or machine
+    scope : how far it reaches: way, job, model or machine
     kinds : of estimates that it applies to
     propose : from an estimate to changes worth predicting; those that break a rule are dropped later
     """
