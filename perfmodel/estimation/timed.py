@@ -58,7 +58,7 @@ class Timed(NamedTuple):
         """Its seconds by resource [s].
 
         compute, memory_bandwidth, kernel_latency, network_latency, each network tier, host_link, storage, host_memory,
-        pipeline_bubble, host_launch, stragglers
+        pipeline_bubble, host_launch, stragglers, input_pipeline
         """
         if self.kind:
             return self.spent

@@ -7,6 +7,7 @@ from typing import Any
 from perfmodel.costs import Costs, StageMemory, training_costs
 from perfmodel.efficiency import Efficiency
 from perfmodel.estimation.host import communicators, launches
+from perfmodel.estimation.loading import fed
 from perfmodel.estimation.machine import Machine, machine
 from perfmodel.estimation.result import Memory, TrainingEstimate
 from perfmodel.estimation.timed import Timed, series
@@ -44,7 +45,7 @@ def estimate_training(
         cluster=cluster,
         efficiency=efficiency,
         costs=costs,
-        tree=step(costs, rates),
+        tree=fed(step(costs, rates), work, rates),
         memory=worst_memory(costs, rates, work.offload.to),
         peak=rates.peak[costs.dtype],
     )

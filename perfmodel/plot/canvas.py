@@ -15,7 +15,7 @@ TERM_COLOURS = {
     "matmul": "#332288", "attention": "#88CCEE", "memory-bound": "#44AA99", "contention": "#117733", "tp": "#CC6677",
     "cp": "#AA4499", "ep": "#882255", "pp": "#DDCC77", "dp": "#999933", "offload": "#661100",
     "bubble": "#DDDDDD", "host": "#777777",
-    "stragglers": "#AAAAAA",
+    "stragglers": "#AAAAAA", "input": "#6699CC",
 }  # fmt: skip
 """Colour of each term of the step, in the order in which they are stacked (Paul Tol's muted scheme, which the
 colour-blind can tell apart)."""

@@ -41,6 +41,7 @@ TERMS = {
     "bubble": "pipeline bubble",
     "host": "waiting for the host",
     "stragglers": "waiting for the slowest device",
+    "input": "waiting for samples",
 }
 """Kinds of work, as printed."""
 
@@ -59,6 +60,7 @@ RESOURCES = {
     "pipeline_bubble": "pipeline bubble",
     "host_launch": "host",
     "stragglers": "slowest device",
+    "input_pipeline": "input pipeline",
 }
 """Resources, as printed."""
 

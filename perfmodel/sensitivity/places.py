@@ -18,7 +18,7 @@ SHARDED = " sharded"
 """Ending of nodes that hold layers, and beside them the messages of their sharded states."""
 STAGE = "slowest stage"
 """Node of what one stage does for a micro-batch."""
-OWN = {"bubble": "bubble", "host": "host", "stragglers": "stragglers", "contention": "contention"}
+OWN = {each: each for each in ("bubble", "host", "stragglers", "contention", "input")}
 """Kinds of leaves that are a phase of their own."""
 
 
@@ -62,8 +62,8 @@ def phase_of(path: tuple[str, ...], kind: str) -> str:
 
     Returns
     -------
-    forward, backward, recompute, optimizer, communication, contention, bubble, host, stragglers; of what is no training
-    step, the part of it
+    forward, backward, recompute, optimizer, communication, contention, bubble, host, stragglers, input; of what is no
+    training step, the part of it
 
     Examples
     --------

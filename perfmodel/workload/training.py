@@ -9,6 +9,7 @@ from pydantic import Field, field_validator, model_validator
 from perfmodel.errors import Faults, unknown
 from perfmodel.layers.kept import Kernels
 from perfmodel.specs import Spec
+from perfmodel.units import Bytes
 from perfmodel.workload.offload import Offload
 from perfmodel.workload.optimizers import OPTIMIZERS
 from perfmodel.workload.precision import PRECISIONS, Precision
@@ -89,6 +90,11 @@ class Training(Spec):
     weight_dtype: Literal["fp32", None] = None
     """Weights held in 32 bits alone and cast when used (FSDP2's mixed precision, autocast); None is the recipe's own:
     16 bits with a master copy."""
+    data_rate: float | None = Field(default=None, gt=0)
+    """Samples that the input pipeline makes ready each second for the whole job (read, decoded, augmented); None is as
+    many as are wanted [1/s]."""
+    sample_bytes: Bytes | None = Field(default=None, gt=0)
+    """Of one sample as it is read from the cluster's storage; None reads nothing [B]."""
 
     @field_validator("precision")
     @classmethod
