@@ -152,8 +152,10 @@ def pruning(est: Any) -> Iterator[Changes]:
     kinds=BOTH,
 )
 def smaller_model(est: Any) -> Iterator[Changes]:
-    """Bundled models whose names begin alike."""
-    beginning = "-".join(est.model.name.split("-")[:2])
-    for name in models():
-        if name.startswith(f"{beginning}-") and Model.load(name).parameters < 0.8 * est.model.parameters:
-            yield {"model": name}
+    """Bundled models whose names begin alike, of the same vocabulary."""
+    now, beginning = est.model, "-".join(est.model.name.split("-")[:2])
+    for name in models() if now.vocabulary else ():
+        if name.startswith(f"{beginning}-"):
+            smaller = Model.load(name)
+            if smaller.vocabulary == now.vocabulary and smaller.parameters < 0.8 * now.parameters:
+                yield {"model": name}

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import Any
 
+from perfmodel.efficiency import Efficiency, Software
 from perfmodel.sensitivity.remedies.table import Changes, remedy
 from perfmodel.workload import PRECISIONS
 
@@ -26,13 +27,19 @@ def fused_kernels(est: Any) -> Iterator[Changes]:
 
 
 @remedy(
-    "capture the step in a graph (CUDA graphs): no launch is waited for",
-    relieves=("host_launch",),
+    "capture the step in a graph (CUDA graphs): no launch is waited for, no gap between kernels",
+    relieves=("host_launch", "kernel_latency"),
     costs="shapes have to be the same every step; graphs hold memory of their own",
 )
 def graph(est: Any) -> Iterator[Changes]:
-    """The host launches nothing one by one."""
-    if est.efficiency.host.launch > 0:
+    """The host launches nothing one by one, and the device does not idle between two kernels."""
+    fits, architecture = est.efficiency, est.cluster.device.architecture
+    if fits.software and fits == Efficiency.of(architecture, fits.software):
+        stack = Software.load(fits.software)
+        constants = stack.fit(architecture).replace(launch=0.0, gap=0.0)
+        captured = Efficiency.of(architecture).applied(constants, stack.recipe.attention_kernel)
+        yield {"efficiency": captured.replace(id=f"{fits.id}+graph", software=stack.id, spread=fits.spread)}
+    elif fits.host.launch > 0:
         yield {"host.launch": 0.0}
 
 
