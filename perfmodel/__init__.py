@@ -21,12 +21,12 @@ from perfmodel.decoder import Decoder, decoder
 from perfmodel.efficiency import Efficiency, Engine, Software, efficiencies, engines, software
 from perfmodel.encoder import Encoder, encoder
 from perfmodel.estimation import InferenceEstimate, ServingEstimate, TrainingEstimate, as_run, estimate
+from perfmodel.estimation.answer import view
 from perfmodel.hardware import Cluster, Device, Link, Node, Tier, devices, systems
 from perfmodel.model import Block, Model, models
 from perfmodel.native import cnn, dlrm, lstm_classifier, mlp, resnet50
 from perfmodel.parallel import Parallel
-from perfmodel.report import compare
-from perfmodel.sensitivity import advise, attribution, elasticities, what_if
+from perfmodel.sensitivity import advise, attribution, compare, elasticities, what_if
 from perfmodel.validation import validate
 from perfmodel.workload import Inference, Serving, Training
 
@@ -45,6 +45,12 @@ __all__ = [
 ]  # fmt: skip
 
 clusters = systems
+
+
+@view("plot", "comparison")
+def _plotted(comparison: Any, **options: Any) -> Any:
+    """The figure of a comparison, drawn by a room that is loaded late."""
+    return __getattr__("plot").comparison(comparison, **options)
 
 
 def __getattr__(name: str) -> Any:

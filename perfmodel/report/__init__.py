@@ -4,7 +4,6 @@ from perfmodel.report.explain import Entry, cited, entries, explain
 from perfmodel.report.tables import (
     RESOURCES,
     TERMS,
-    compare,
     describe,
     headline,
     to_dict,
@@ -14,6 +13,6 @@ from perfmodel.report.tables import (
 )
 
 __all__ = [
-    "RESOURCES", "TERMS", "Entry", "cited", "compare", "describe", "entries", "explain", "headline", "to_dict",
+    "RESOURCES", "TERMS", "Entry", "cited", "describe", "entries", "explain", "headline", "to_dict",
     "to_frame", "to_html", "to_text",
 ]  # fmt: skip

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from html import escape
 from typing import TYPE_CHECKING, Any
 
-from perfmodel.errors import InputError, MissingExtraError
+from perfmodel.errors import MissingExtraError
 from perfmodel.estimation import Memory, TrainingEstimate
 from perfmodel.estimation.answer import view
 from perfmodel.parallel import AXES, Parallel
@@ -18,7 +18,6 @@ if TYPE_CHECKING:
 __all__ = [
     "RESOURCES",
     "TERMS",
-    "compare",
     "describe",
     "headline",
     "to_dict",
@@ -325,44 +324,6 @@ def to_frame(est: TrainingEstimate) -> pandas.DataFrame:
     rows = [("time", *row) for row in _time_rows(est)] + [("memory", *row) for row in _memory_rows(est)]
     frame: pandas.DataFrame = _pandas().DataFrame(rows, columns=["quantity", "name", "value", "share"])
     return frame
-
-
-def compare(estimates: Mapping[str, TrainingEstimate]) -> pandas.DataFrame:
-    """Several estimates side by side, one row each.
-
-    Parameters
-    ----------
-    estimates : by the name they get in the table
-
-    Returns
-    -------
-    columns devices, step_time [s], tokens_per_second_per_device, samples_per_second_per_device, mfu, memory [GiB],
-    fits, limiter
-
-    Raises
-    ------
-    InputError
-        nothing to compare
-    MissingExtraError
-        pandas is not installed
-    """
-    if not estimates:
-        raise InputError("compare needs at least one estimate: compare({'H100': est_a, 'B200': est_b})")
-    rows = {
-        name: {
-            "devices": est.cluster.devices,
-            "step_time": est.step_time,
-            "tokens_per_second_per_device": est.tokens_per_second_per_device,
-            "samples_per_second_per_device": est.samples_per_second_per_device,
-            "mfu": est.mfu,
-            "memory_gib": est.memory.total / 2**30,
-            "fits": bool(est.fits),
-            "limiter": est.limiter.name,
-        }
-        for name, est in estimates.items()
-    }
-    table: pandas.DataFrame = _pandas().DataFrame.from_dict(rows, orient="index")
-    return table
 
 
 def _pandas() -> Any:

@@ -4,10 +4,17 @@ from __future__ import annotations
 
 from typing import Any
 
-__all__ = ["TIME", "dtype_of", "samples_of", "speedup"]
+__all__ = ["RATES", "TIME", "dtype_of", "samples_of", "speedup"]
 
 TIME = {"training": "step time", "inference": "latency", "serving": "latency"}
 """What is timed, by kind of estimate."""
+
+RATES = {
+    "training": {"tokens": "tokens_per_second", "samples": "samples_per_second"},
+    "inference": {"tokens": "output_tokens_per_second", "samples": "samples_per_second"},
+    "serving": {"tokens": "output_tokens_per_second"},
+}
+"""What is paid for, by kind of estimate: the first that an estimate has, with the attribute that tells it."""
 
 
 def samples_of(est: Any) -> float:
