@@ -26,7 +26,7 @@ from perfmodel.hardware import Cluster, Device, Link, Node, Tier, devices, syste
 from perfmodel.model import Block, Model, models
 from perfmodel.native import cnn, dlrm, lstm_classifier, mlp, resnet50
 from perfmodel.parallel import Parallel
-from perfmodel.sensitivity import advise, attribution, compare, elasticities, what_if
+from perfmodel.sensitivity import advise, attribution, compare, diagnose, elasticities, what_if
 from perfmodel.validation import validate
 from perfmodel.workload import Inference, Serving, Training
 
@@ -39,9 +39,9 @@ __all__ = [
     "Block", "Cluster", "Decoder", "Device", "Efficiency", "Encoder", "Engine", "Inference",
     "InferenceEstimate", "Link", "Model", "Node", "Parallel", "Serving", "ServingEstimate", "Software", "Tier",
     "Training", "TrainingEstimate", "advise", "as_run", "attribution", "calibrate", "clusters", "cnn",
-    "compare", "decoder", "devices", "dlrm", "efficiencies", "elasticities", "encoder", "engines", "errors",
-    "estimate", "formulas", "lstm_classifier", "mlp", "models", "plot", "resnet50", "software", "validate",
-    "what_if",
+    "compare", "decoder", "devices", "diagnose", "dlrm", "efficiencies", "elasticities", "encoder", "engines",
+    "errors", "estimate", "formulas", "lstm_classifier", "mlp", "models", "plot", "resnet50", "software",
+    "validate", "what_if",
 ]  # fmt: skip
 
 clusters = systems

@@ -4,6 +4,7 @@ from perfmodel.sensitivity.advice import Advice, advise
 from perfmodel.sensitivity.attribution import Attribution, attribution
 from perfmodel.sensitivity.changes import Changed
 from perfmodel.sensitivity.compare import Comparison, compare
+from perfmodel.sensitivity.diagnosis import Diagnosis, Gap, diagnose
 from perfmodel.sensitivity.elasticity import Elasticities, elasticities
 from perfmodel.sensitivity.fields import Field, fields
 from perfmodel.sensitivity.inputs import Inputs
@@ -12,7 +13,7 @@ from perfmodel.sensitivity.suggestion import Suggestion
 from perfmodel.sensitivity.what_if import Difference, Moved, what_if
 
 __all__ = [
-    "Advice", "Attribution", "Changed", "Comparison", "Difference", "Elasticities", "Field", "Inputs", "Moved",
-    "Quantity", "Suggestion", "advise", "attribution", "compare", "each_alone", "elasticities", "fields",
-    "quantities", "what_if", "with_values",
+    "Advice", "Attribution", "Changed", "Comparison", "Diagnosis", "Difference", "Elasticities", "Field", "Gap",
+    "Inputs", "Moved", "Quantity", "Suggestion", "advise", "attribution", "compare", "diagnose", "each_alone",
+    "elasticities", "fields", "quantities", "what_if", "with_values",
 ]  # fmt: skip

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-__all__ = ["RATES", "TIME", "dtype_of", "samples_of", "speedup"]
+__all__ = ["RATES", "TIME", "band_of", "dtype_of", "samples_of", "speedup"]
 
 TIME = {"training": "step time", "inference": "latency", "serving": "latency"}
 """What is timed, by kind of estimate."""
@@ -15,6 +15,20 @@ RATES = {
     "serving": {"tokens": "output_tokens_per_second"},
 }
 """What is paid for, by kind of estimate: the first that an estimate has, with the attribute that tells it."""
+
+
+def band_of(est: Any, level: float) -> tuple[float, float] | None:
+    """Where the measured time lies, so many times out of all; None where no errors of comparable runs are known [s].
+
+    Parameters
+    ----------
+    est : an estimate
+    level : share of runs inside, between 0 and 1 [-]
+    """
+    if est.efficiency.spread is None:
+        return None
+    low, high = est.step_time_range(level) if est.kind == "training" else est.latency_range(level)
+    return float(low), float(high)
 
 
 def samples_of(est: Any) -> float:
