@@ -53,7 +53,7 @@ def test_the_frame_has_time_and_memory(est: pm.TrainingEstimate) -> None:
 
 
 def test_compare_is_one_row_an_estimate(est: pm.TrainingEstimate) -> None:
-    table = pm.compare({"a": est, "b": est}).to_frame()
+    table = pm.compare({"a": est, "b": est})
     assert list(table.index) == ["a", "b"]
     assert table.loc["a", "step_time"] == est.step_time
     with pytest.raises(InputError, match="at least one"):

@@ -25,7 +25,7 @@ MILLION = 1e6
 
 
 def compare(estimates: Mapping[str, Any], *, prices: Mapping[str, float] | None = None) -> Comparison:
-    """Several estimates of one kind side by side.
+    """Several estimates side by side.
 
     Parameters
     ----------
@@ -40,7 +40,7 @@ def compare(estimates: Mapping[str, Any], *, prices: Mapping[str, float] | None 
     Raises
     ------
     InputError
-        nothing to compare, estimates of different kinds, or a price of nothing
+        nothing to compare, or a price of nothing
 
     Examples
     --------
@@ -55,10 +55,6 @@ def compare(estimates: Mapping[str, Any], *, prices: Mapping[str, float] | None 
     for name, est in estimates.items():
         if not isinstance(est, Answer):
             raise InputError(f"{name!r} is no estimate but {type(est).__name__}: pm.estimate(…) makes one")
-    kinds = {est.kind: name for name, est in estimates.items()}
-    if len(kinds) > 1:
-        told = ", ".join(f"{name!r} is {kind}" for kind, name in kinds.items())
-        raise InputError(f"estimates of different kinds have no common table: {told}")
     return Comparison(dict(estimates), _prices(estimates, prices or {}))
 
 
@@ -208,12 +204,17 @@ class Comparison:
         columns = sorted(most, key=lambda key: -most[key])
         return {name: {key: float(row.get(key, 0.0)) for key in columns} for name, row in found.items()}
 
+    @property
+    def _fields(self) -> list[str]:
+        """Answers that any of the kinds has, the time first."""
+        kinds = dict.fromkeys(est.kind for est in self.estimates.values())
+        return list(dict.fromkeys(field for kind in kinds for field in METRICS[kind]))
+
     def _metrics(self, name: str) -> dict[str, Any]:
         est = self.estimates[name]
         return {
             "devices": est.cluster.devices,
-            TIME[est.kind].replace(" ", "_"): est.tree.seconds,
-            **{field: getattr(est, field) for field in METRICS[est.kind]},
+            **{field: getattr(est, field, None) for field in self._fields},
             "memory_gib": est.memory.total / 2**30,
             "fits": bool(est.fits),
             "limiter": est.limiter.name,
@@ -221,6 +222,16 @@ class Comparison:
             "usd_per_hour": self.usd_per_hour(name),
             "usd_per_million": self.usd_per_million(name),
         }
+
+    @property
+    def index(self) -> Any:
+        """Names of the rows, as pandas has them."""
+        return self.to_frame().index
+
+    @property
+    def loc(self) -> Any:
+        """Cells of the metrics by names of row and column, as pandas has them."""
+        return self.to_frame().loc
 
     def to_dict(self) -> dict[str, Any]:
         """Every table in SI units, ready for JSON."""
@@ -290,28 +301,33 @@ class Comparison:
         return f"<div><table><thead><tr>{head}</tr></thead>{body}</table>{told}</div>"
 
 
+SERVED = (
+    "latency", "ttft", "tpot", "output_tokens_per_second", "output_tokens_per_second_per_device", "samples_per_second",
+)  # fmt: skip
 METRICS = {
-    "training": ("tokens_per_second_per_device", "samples_per_second_per_device", "mfu"),
-    "inference": ("prefill_time", "decode_time", "output_tokens_per_second", "samples_per_second", "mfu"),
-    "serving": ("ttft", "tpot", "output_tokens_per_second", "requests_per_second", "max_concurrency"),
+    "training": ("step_time", "tokens_per_second_per_device", "samples_per_second_per_device", "mfu"),
+    "inference": SERVED,
+    "serving": SERVED,
 }
-"""What is told of each kind of estimate, beside its time and memory."""
+"""What is told of each kind of estimate, beside its memory and money."""
+TIMES = {*TIME.values(), "step_time", "ttft", "tpot"}
+"""Answers in seconds."""
 
 
 def _printed(found: Comparison) -> Iterator[tuple[str, list[str]]]:
     """Rows of the printed table, a cell an estimate."""
     ests = list(found.estimates.values())
-    kind = ests[0].kind
-    yield TIME[kind], [show(est.tree.seconds, "s") for est in ests]
+    for field in found._fields[:1]:
+        yield field.replace("_", " "), [_cell(field, getattr(est, field, None)) for est in ests]
     terms = found.rows("terms")
     for key in terms[found.first]:
         values = [row[key] for row in terms.values()]
         if max(values) > 0:
             yield f"  {TERMS.get(key, key)}", [show(value, "s") for value in values]
-    for field in METRICS[kind]:
-        values = [getattr(est, field) for est in ests]
-        if all(value is not None for value in values):
-            yield field.replace("_", " "), [_cell(field, float(value)) for value in values]
+    for field in found._fields[1:]:
+        values = [getattr(est, field, None) for est in ests]
+        if any(value is not None for value in values):
+            yield field.replace("_", " "), [_cell(field, value) for value in values]
     yield "memory of one device", [show(est.memory.total, "B") for est in ests]
     yield "fits", ["yes" if est.fits else "NO" for est in ests]
     yield "limited by", [RESOURCES.get(est.limiter.name, est.limiter.name) for est in ests]
@@ -321,10 +337,12 @@ def _printed(found: Comparison) -> Iterator[tuple[str, list[str]]]:
     yield f"USD a million {what}", [_money(found.usd_per_million(name)) for name in found]
 
 
-def _cell(field: str, value: float) -> str:
+def _cell(field: str, value: Any) -> str:
+    if value is None:
+        return ""
     if field == "mfu":
         return f"{value:.1%}"
-    return show(value, "s") if field in {"prefill_time", "decode_time", "ttft", "tpot"} else f"{value:,.4g}"
+    return show(value, "s") if field in TIMES else f"{value:,.4g}"
 
 
 def _money(value: float | None) -> str:

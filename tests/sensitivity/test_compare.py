@@ -78,18 +78,15 @@ def test_one_clear_error(table, call, told):
         call(table["H100"])
 
 
-def test_kinds_do_not_mix(table):
-    batch = pm.estimate(
-        table["H100"].model,
-        pm.Inference(input_length=128),
-        pm.Parallel(),
-        pm.Cluster.load("dgx-h100", devices=1),
-    )
-    with pytest.raises(InputError, match="different kinds"):
-        pm.compare({"train": table["H100"], "run": batch})
-    two = pm.compare({"one": batch, "again": batch})
-    assert two.speedup("again") == 1
-    assert "decode time" in repr(two)
+def test_any_kind_is_compared(table):
+    model, one = table["H100"].model, pm.Cluster.load("dgx-h100", devices=1)
+    batch = pm.estimate(model, pm.Inference(input_length=128, output_length=8), pm.Parallel(), one)
+    load = pm.estimate(model, pm.Serving(input_length=128, output_length=8), pm.Parallel(), one)
+    found = pm.compare({"batch": batch, "load": load, "step": table["H100"]})
+    assert found.speedup("load") == load.samples_per_second / batch.samples_per_second
+    assert found.loc["batch", "ttft"] == batch.ttft
+    assert found.rows()["step"]["ttft"] is None
+    assert "tpot" in repr(found)
 
 
 def test_a_price_is_needed_to_break_even(table):
