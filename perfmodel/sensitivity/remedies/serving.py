@@ -9,7 +9,7 @@ from perfmodel.model import Model, models
 from perfmodel.sensitivity.remedies.table import Changes, others, remedy
 
 __all__ = [
-    "cached_prompts", "captured_decode", "disaggregation", "drafts", "larger_running_batch", "mixed_passes",
+    "captured_decode", "disaggregation", "drafts", "larger_running_batch", "mixed_passes",
     "pruning", "quantised_cache", "quantised_weights", "smaller_model",
 ]  # fmt: skip
 
@@ -114,20 +114,6 @@ def disaggregation(est: Any) -> Iterator[Changes]:
     yield from (
         {"prefill_replicas": some} for some in numbers if 0 < some < dp and some != est.work.prefill_replicas
     )
-
-
-@remedy(
-    "keep the cache of beginnings that prompts share",
-    relieves=("compute",),
-    costs="prompts that begin alike, and room for their caches",
-    scope="job",
-    kinds=BOTH,
-)
-def cached_prompts(est: Any) -> Iterator[Changes]:
-    """Half of the prompt."""
-    prompt = est.work.input_length or 0
-    if prompt > 1 and est.work.cached_length == 0:
-        yield {"cached_length": prompt // 2}
 
 
 @remedy(
