@@ -26,22 +26,34 @@ from perfmodel.hardware import Cluster, Device, Link, Node, Tier, devices, syste
 from perfmodel.model import Block, Model, models
 from perfmodel.native import cnn, dlrm, lstm_classifier, mlp, resnet50
 from perfmodel.parallel import Parallel
-from perfmodel.sensitivity import advise, attribution, compare, diagnose, elasticities, what_if
+from perfmodel.report import compare
+from perfmodel.sensitivity import (
+    advise,
+    attribution,
+    balance,
+    compare,
+    crossover,
+    diagnose,
+    elasticities,
+    turning_point,
+    what_if,
+)
 from perfmodel.validation import validate
 from perfmodel.workload import Inference, Serving, Training
 
 if TYPE_CHECKING:
     from perfmodel import plot
+    from perfmodel.sensitivity.deriving import formula
 
 __version__ = "0.1.0"
 
 __all__ = [
     "Block", "Cluster", "Decoder", "Device", "Efficiency", "Encoder", "Engine", "Inference",
     "InferenceEstimate", "Link", "Model", "Node", "Parallel", "Serving", "ServingEstimate", "Software", "Tier",
-    "Training", "TrainingEstimate", "advise", "as_run", "attribution", "calibrate", "clusters", "cnn",
-    "compare", "decoder", "devices", "diagnose", "dlrm", "efficiencies", "elasticities", "encoder", "engines",
-    "errors", "estimate", "formulas", "lstm_classifier", "mlp", "models", "plot", "resnet50", "software",
-    "validate", "what_if",
+    "Training", "TrainingEstimate", "advise", "as_run", "attribution", "balance", "calibrate", "clusters",
+    "cnn", "compare", "crossover", "decoder", "devices", "diagnose", "dlrm", "efficiencies", "elasticities",
+    "encoder", "engines", "errors", "estimate", "formula", "formulas", "lstm_classifier", "mlp", "models",
+    "plot", "resnet50", "software", "turning_point", "validate", "what_if",
 ]  # fmt: skip
 
 clusters = systems
@@ -59,4 +71,10 @@ def __getattr__(name: str) -> Any:
         import importlib
 
         return importlib.import_module("perfmodel.plot")
+    if name == "formula":
+        try:
+            from perfmodel.sensitivity.deriving import formula
+        except ImportError:
+            raise errors.MissingExtraError("sympy", "symbols") from None
+        return formula
     raise AttributeError(f"module 'perfmodel' has no attribute {name!r}")

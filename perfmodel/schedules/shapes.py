@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 
 from perfmodel.errors import UnsupportedError
+from perfmodel.ops import plain
 
 __all__ = ["Shape", "over_shapes"]
 
@@ -40,7 +41,7 @@ def over_shapes(name: str, shape: tuple[Any, Any, Any], ask: Callable[..., Any],
     array([1., 2., 6.])
     """
     given = (*shape, *inputs)
-    if any(hasattr(value, "free_symbols") and value.free_symbols for value in given):
+    if any(getattr(value, "free_symbols", None) for value in (*shape, *map(plain, inputs))):
         raise UnsupportedError(
             f"schedule {name} has no closed form, so its shape and costs must be numbers; those with one: 1f1b, "
             f"interleaved-1f1b, gpipe, looped-bfs"

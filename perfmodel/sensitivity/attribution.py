@@ -24,6 +24,7 @@ from perfmodel.estimation.timed import Timed, hidden_part
 from perfmodel.report.tables import RESOURCES
 from perfmodel.sensitivity.places import layer_of, phase_of
 from perfmodel.sensitivity.quantities import quantities, with_values
+from perfmodel.sensitivity.scanning import last_held
 from perfmodel.sensitivity.stages import StageTime, stage_times
 from perfmodel.units import show
 from perfmodel.work import Attention, Matmul
@@ -33,8 +34,8 @@ if TYPE_CHECKING:
 
 __all__ = ["Attribution", "Cell", "Part", "attribution"]
 
-FASTEST, POINTS, ROUNDS = 1e6, 65, 5
-"""How much faster the limiting resource is thought to get at most, in how many steps, refined how often [-]."""
+FASTEST = 1e6
+"""How much faster the limiting resource is thought to get at most [-]."""
 
 
 class Cell(NamedTuple):
@@ -157,28 +158,24 @@ class Attribution:
         """
         if np.ndim(self.step_time):
             raise InputError("takeover is of one configuration; this estimate holds an array of them")
-        low, high, name = 1.0, FASTEST, self.runner_up
-        for _ in range(ROUNDS):
-            factors = np.geomspace(low, high, POINTS)
-            ahead, name_at = self._raced(factors)
-            if ahead.all():
-                return name, float("inf")
-            place = max(int(np.argmin(ahead)), 1)
-            low, high, name = factors[place - 1], factors[place], name_at(place)
-        return name, float(high)
+        times = last_held(lambda factors: self._raced(factors)[0], 1.0, FASTEST)
+        if times == FASTEST:
+            return self.runner_up, float("inf")
+        # a little beyond, where it has taken over
+        return self._raced(np.array([times * (1 + 1e-9)]))[1], times
 
-    def _raced(self, factors: Any) -> tuple[Any, Any]:
-        """Whether the limiter still takes most once it is so many times as fast, and who is first of the others."""
+    def _raced(self, factors: Any) -> tuple[Any, str]:
+        """Whether the limiter still takes most once it is so many times as fast; who is first of the others at last."""
         speeds = {
             name: one.value * factors if one.kind == "rate" else one.value / factors
             for name, one in quantities(self.est).items()
             if one.resource == self.limiter
         }
         seconds = with_values(self.est, speeds).tree.resources
-        others = [name for name in seconds if name != self.limiter]
-        rows = np.array([np.broadcast_to(seconds[name], factors.shape) for name in others])
+        others = {name: value for name, value in seconds.items() if name != self.limiter}
+        rows = np.array([np.broadcast_to(value, factors.shape) for value in others.values()])
         ahead = np.broadcast_to(seconds[self.limiter], factors.shape) > rows.max(axis=0, initial=0.0)
-        return ahead, lambda place: others[int(rows[:, place].argmax())]
+        return ahead, [*others][int(rows[:, -1].argmax())] if others else self.runner_up
 
     def to_frame(self) -> pandas.DataFrame:
         """Every cell as a row.

@@ -26,6 +26,7 @@ from perfmodel.duals import slopes_of, variables
 from perfmodel.errors import InputError, MissingExtraError, UnsupportedError, unknown
 from perfmodel.ops import plain
 from perfmodel.sensitivity.quantities import KINDS, Quantity, quantities, with_values
+from perfmodel.sensitivity.quantities import numbers as every_number
 from perfmodel.units import show
 
 if TYPE_CHECKING:
@@ -92,7 +93,7 @@ class Elasticities(Mapping[str, Any]):
 
         Returns
         -------
-        one row a number; columns value, unit, kind, fact (else a fit), elasticity, and ten_percent_more: by what share
+        one row a number; columns value, unit, kind, origin, elasticity, and ten_percent_more: by what share
         the metric changes where the number is 1.1 times as large and the elasticity stays [-]
 
         Raises
@@ -107,8 +108,8 @@ class Elasticities(Mapping[str, Any]):
         rows = {}
         for name, value in self.largest(len(self)).items():
             one = self.quantities[name]
-            rows[name] = (one.value, one.unit, one.kind, one.fact, value, 1.1**value - 1)
-        columns = ["value", "unit", "kind", "fact", "elasticity", "ten_percent_more"]
+            rows[name] = (one.value, one.unit, one.kind, one.origin, value, 1.1**value - 1)
+        columns = ["value", "unit", "kind", "origin", "elasticity", "ten_percent_more"]
         table: pandas.DataFrame = pandas.DataFrame.from_dict(rows, orient="index", columns=columns)
         return table
 
@@ -119,7 +120,7 @@ class Elasticities(Mapping[str, Any]):
         for name, value in self.largest().items():
             one = self.quantities[name]
             shown = f"{one.value:.4g}" if one.unit == "-" else show(one.value, one.unit)  # type: ignore[arg-type]
-            lines.append(f"  {name:<34}{shown:>14}{value:>+10.3f}  {'fact' if one.fact else 'fit'}")
+            lines.append(f"  {name:<34}{shown:>14}{value:>+10.3f}  {one.origin}")
         return "\n".join(lines)
 
 
@@ -132,7 +133,7 @@ def elasticities(
     ----------
     est : an estimate; it may hold arrays over configurations
     metric : an attribute of the estimate, such as step_time or decode_time; None is its main one
-    numbers : names of `quantities`; None is all of them
+    numbers : names of `numbers`, those of workload and layout among them; None is all of machine and efficiency set
 
     Returns
     -------
@@ -151,7 +152,7 @@ def elasticities(
     the elasticity is that of the branch which the prediction takes: one-sided.
     """
     metric = metric_of(est, metric)
-    known = quantities(est)
+    known = quantities(est) if numbers is None else every_number(est)
     names = list(known if numbers is None else numbers)
     for name in names:
         if name not in known:

@@ -1,14 +1,14 @@
-"""The numbers of a machine and of its efficiency set by name, and an estimate with some of them changed.
+"""The numbers of a machine, of its efficiency set and of a job by name, and an estimate with some of them changed.
 
-Facts are listed here; those of the efficiency set are read from its fields, so that a further constant is found by
-itself. A change replaces the number where it stands in a copy of cluster and set, and predicts again: whatever kind of
-number it is, it goes through the same formulas.
+Facts are listed here; those of the efficiency set and of the job are read from their fields, so that a further
+constant is found by itself. A change replaces the number where it stands in a copy of what it belongs to, and predicts
+again: whatever kind of number it is, it goes through the same formulas.
 """
 
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -16,13 +16,24 @@ import numpy as np
 
 from perfmodel.efficiency import Efficiency, Residuals
 from perfmodel.errors import unknown
-from perfmodel.estimation import TrainingEstimate, estimate
+from perfmodel.estimation import InferenceEstimate, ServingEstimate, TrainingEstimate
+from perfmodel.estimation.inference import estimate_inference
+from perfmodel.estimation.serving import estimate_serving
 from perfmodel.estimation.training import estimate_training
 from perfmodel.hardware import Cluster
 from perfmodel.specs import Spec
 from perfmodel.specs.describing import field_docs
 
-__all__ = ["Quantity", "Value", "each_alone", "quantities", "with_values"]
+__all__ = [
+    "Quantity",
+    "Value",
+    "each_alone",
+    "job_numbers",
+    "meaning",
+    "numbers",
+    "quantities",
+    "with_values",
+]
 
 Path = tuple[str | int, ...]
 """Where a number stands: fields, keys and places from the estimate inward."""
@@ -38,6 +49,14 @@ RESOURCES = {
 
 COUNTS = frozenset({("attention", "tile")})
 """Whole numbers among the constants, to multiples of which work is rounded up: one per cent of them is nothing."""
+
+INPUTS = ("work", "layout", "cluster", "efficiency")
+"""What has numbers that may change."""
+
+ESTIMATES: dict[type, Callable[..., Any]] = {
+    TrainingEstimate: estimate_training, InferenceEstimate: estimate_inference, ServingEstimate: estimate_serving,
+}  # fmt: skip
+"""How each estimate is made, without the checks of `estimate`, which need plain numbers."""
 
 Value = Any
 """A float, an array, or any kind of number that `perfmodel.ops` knows."""
@@ -68,9 +87,9 @@ class Quantity:
         return KINDS[self.unit]
 
     @property
-    def fact(self) -> bool:
-        """It comes from a datasheet; else it is a fit."""
-        return self.places[0][0] == "cluster"
+    def origin(self) -> str:
+        """Where it comes from: a datasheet (fact), measurements (fit), or who asks (given)."""
+        return {"cluster": "fact", "efficiency": "fit"}.get(str(self.places[0][0]), "given")
 
 
 def quantities(est: Any) -> dict[str, Quantity]:
@@ -95,6 +114,67 @@ def quantities(est: Any) -> dict[str, Quantity]:
     """
     found = (*_facts(est.cluster), *_fits(est.efficiency))
     return {one.name: one for one in found}
+
+
+def job_numbers(est: Any) -> dict[str, Quantity]:
+    """Every number of the workload and of the layout, by name.
+
+    Parameters
+    ----------
+    est : an estimate
+
+    Examples
+    --------
+    >>> import perfmodel as pm
+    >>> est = pm.estimate(pm.Model.load("llama-3.1-8b"), pm.Training(global_batch=128, sequence_length=8192),
+    ...                   pm.Parallel(tp=2), pm.Cluster.load("dgx-h100", devices=16))
+    >>> [job_numbers(est)[name].value for name in ("global_batch", "tp", "dp")]
+    [128, 2, 8]
+    """
+    found = {}
+    for part in ("work", "layout"):
+        for path, value, unit in _numbers(getattr(est, part), ()):
+            name = ".".join(map(str, path))
+            found[name] = Quantity(name, value, unit, "", ((part, *path),))
+    return found
+
+
+def numbers(est: Any) -> dict[str, Quantity]:
+    """Those of the machine, of the efficiency set, and of the job.
+
+    Parameters
+    ----------
+    est : an estimate
+    """
+    return job_numbers(est) | quantities(est)
+
+
+def meaning(est: Any, number: Quantity) -> str:
+    """What a number is, as the docstring of its field says.
+
+    Parameters
+    ----------
+    est : the estimate it is of
+    number : one of its numbers
+
+    Examples
+    --------
+    >>> import perfmodel as pm
+    >>> est = pm.estimate(pm.Model.load("llama-3.1-8b"), pm.Training(global_batch=128, sequence_length=8192),
+    ...                   pm.Parallel(tp=2), pm.Cluster.load("dgx-h100", devices=16))
+    >>> meaning(est, numbers(est)["tp"])
+    'tensor-parallel degree: ranks that share every matrix'
+    """
+    *way, field = number.places[0]
+    holder = _at(est, tuple(way))
+    if isinstance(holder, Mapping):  # a table of numbers: the key is told, and what the table holds
+        *way, field = way
+        holder = _at(est, tuple(way))
+    kind: type = type(holder)
+    text = field_docs(kind).get(str(field), number.name)
+    words = re.sub(r"\s*\[\S+\]\.?$", "", " ".join(text.split())).rstrip(".")
+    dense = "dense peak, " if number.name.startswith("peak.") else ""
+    return dense + words[:1].lower() + words[1:]
 
 
 def _facts(cluster: Cluster) -> Iterator[Quantity]:
@@ -151,12 +231,14 @@ def _is_number(value: Any) -> bool:
 
 
 def with_values(est: Any, values: Mapping[str, Value]) -> Any:
-    """The same job on a machine with other numbers; nothing is checked, so that any kind of number will do.
+    """The same job with other numbers; nothing is checked, so that any kind of number will do.
+
+    Where tp, pp or cp change and dp is not given, dp follows from the devices.
 
     Parameters
     ----------
     est : an estimate
-    values : new values by the names of `quantities` [SI]
+    values : new values by the names of `numbers` [SI]
 
     Returns
     -------
@@ -175,14 +257,17 @@ def with_values(est: Any, values: Mapping[str, Value]) -> Any:
     >>> with_values(est, {"host.launch": 1e-3}).limiter.name
     'host_launch'
     """
-    known = quantities(est)
+    known = numbers(est)
     changes: dict[Path, Value] = {}
     for name, value in values.items():
         if name not in known:
             raise unknown("number", name, known)
         changes |= dict(_changes(est, known[name], value))
-    inputs = {part: _changed(getattr(est, part), _below(changes, part)) for part in ("cluster", "efficiency")}
-    return _again(est, **inputs)
+    inputs = {part: _changed(getattr(est, part), _below(changes, part)) for part in INPUTS}
+    if "dp" not in values and any(degree in values for degree in ("tp", "pp", "cp")):
+        layout = inputs["layout"]
+        inputs["layout"] = layout.model_copy(update={"dp": est.cluster.devices / layout.replica})
+    return ESTIMATES[type(est)](est.model, **inputs)
 
 
 def each_alone(est: Any, names: Sequence[str], factors: Sequence[float], metric: str) -> Any:
@@ -208,7 +293,7 @@ def each_alone(est: Any, names: Sequence[str], factors: Sequence[float], metric:
     array([[1.        , 0.91958758],
            [1.        , 1.        ]])
     """
-    known, shape = quantities(est), (len(names), len(factors))
+    known, shape = numbers(est), (len(names), len(factors))
     changes = {}
     for row, name in enumerate(names):
         column = np.ones(shape)
@@ -223,13 +308,6 @@ def _changes(est: Any, one: Quantity, value: Value) -> Iterator[tuple[Path, Valu
     yield first, value
     for place in others:
         yield place, _at(est, place) / one.value * value
-
-
-def _again(est: Any, cluster: Cluster, efficiency: Efficiency) -> Any:
-    """Predict once more; of a training step without the checks, which need plain numbers."""
-    if isinstance(est, TrainingEstimate):
-        return estimate_training(est.model, est.work, est.layout, cluster, efficiency)
-    return estimate(est.model, est.work, est.layout, cluster, efficiency=efficiency)
 
 
 def _at(value: Any, path: Path) -> Any:

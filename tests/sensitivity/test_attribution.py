@@ -163,7 +163,7 @@ def test_every_number_has_its_value_and_unit():
     assert known["memory_bandwidth"].unit == "B/s"
     assert known["collective.fabric.step"].resource == "network_latency"
     assert known["matmul.default.latency"].kind == "time"
-    assert not known["matmul.default.compute"].fact
+    assert (known["matmul.default.compute"].origin, known["peak.bf16"].origin) == ("fit", "fact")
     assert {one.kind for one in known.values()} == {"rate", "time", "size", "share"}
 
 
