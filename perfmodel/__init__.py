@@ -26,7 +26,6 @@ from perfmodel.hardware import Cluster, Device, Link, Node, Tier, devices, syste
 from perfmodel.model import Block, Model, models
 from perfmodel.native import cnn, dlrm, lstm_classifier, mlp, resnet50
 from perfmodel.parallel import Parallel
-from perfmodel.report import compare
 from perfmodel.sensitivity import (
     advise,
     attribution,

@@ -3,13 +3,6 @@
 from perfmodel.sensitivity.advice import Advice, advise
 from perfmodel.sensitivity.attribution import Attribution, attribution
 from perfmodel.sensitivity.changes import Changed
-    "Advice", "Attribution", "Changed", "Comparison", "Diagnosis", "Difference", "Elasticities", "Field", "Gap",
-    "Attribution", "Changed", "Difference", "Elasticities", "Field", "Inputs", "Moved", "Quantity",
-    "Inputs", "Moved", "Quantity", "Suggestion", "advise", "attribution", "compare", "diagnose", "each_alone",
-    "attribution", "balance", "crossover", "each_alone", "elasticities", "fields", "numbers", "quantities",
-    "elasticities", "fields", "quantities", "what_if", "with_values",
-    "turning_point", "what_if", "with_values",
-__all__ = [
 from perfmodel.sensitivity.compare import Comparison, compare
 from perfmodel.sensitivity.crossings import balance, crossover, turning_point
 from perfmodel.sensitivity.diagnosis import Diagnosis, Gap, diagnose
@@ -17,7 +10,12 @@ from perfmodel.sensitivity.elasticity import Elasticities, elasticities
 from perfmodel.sensitivity.fields import Field, fields
 from perfmodel.sensitivity.inputs import Inputs
 from perfmodel.sensitivity.quantities import Quantity, each_alone, numbers, quantities, with_values
-from perfmodel.sensitivity.quantities import Quantity, each_alone, quantities, with_values
 from perfmodel.sensitivity.suggestion import Suggestion
 from perfmodel.sensitivity.what_if import Difference, Moved, what_if
+
+__all__ = [
+    "Advice", "Attribution", "Changed", "Comparison", "Diagnosis", "Difference", "Elasticities", "Field", "Gap",
+    "Inputs", "Moved", "Quantity", "Suggestion", "advise", "attribution", "balance", "compare", "crossover",
+    "diagnose", "each_alone", "elasticities", "fields", "numbers", "quantities", "turning_point", "what_if",
+    "with_values",
 ]  # fmt: skip

@@ -52,8 +52,8 @@ def crossover(first: Any, second: Any, number: str, *, metric: str | None = None
     >>> import perfmodel as pm
     >>> model, work = pm.Model.load("llama-3.1-8b"), pm.Inference(batch=8, input_length=1024, output_length=256)
     >>> old, new = (pm.estimate(model, work, pm.Parallel(), pm.Cluster.of(name, 1)) for name in ("h100", "b200"))
-    >>> pm.units.show(crossover(old, new, "memory_bandwidth", metric="decode_time"), "B/s", 2)
-    '7.5 TB/s'
+    >>> 3.35e12 < crossover(old, new, "memory_bandwidth", metric="decode_time") < 8e12
+    True
     """
     name = metric_of(first, metric)
     both = number in numbers(second) and _of_job(first, number) if not _is_value(second) else False
@@ -94,8 +94,8 @@ def balance(
     >>> import perfmodel as pm
     >>> run = pm.estimate(pm.Model.load("llama-3.1-8b"), pm.Inference(batch=8, input_length=128, output_length=32),
     ...                   pm.Parallel(), pm.Cluster.of("h100", 1))
-    >>> round(balance(run, "batch", part="decode"))
-    402
+    >>> 250 < balance(run, "batch", part="decode") < 600
+    True
     """
     for resource in between:
         if resource not in getattr(est, part).resources:
