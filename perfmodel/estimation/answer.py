@@ -5,6 +5,8 @@ from __future__ import annotations
 import math
 from collections.abc import Callable
 from functools import cached_property
+from os import PathLike
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar, NamedTuple
 
 import numpy as np
@@ -29,7 +31,7 @@ def view(name: str, kind: str = "training") -> Callable[[Callable[..., Any]], Ca
 
     Parameters
     ----------
-    name : dict, frame, explain, text or html
+    name : dict, frame, explain, trace, text or html
     kind : of estimate: training, inference or serving
     """
 
@@ -142,6 +144,19 @@ class Answer:
     def explain(self) -> str:
         """Each number with its formula, its inputs and its source."""
         return VIEWS[self.kind, "explain"](self)  # type: ignore[no-any-return]
+
+    def to_trace(self, path: str | PathLike[str]) -> Path:
+        """Write the tree in time as a Chrome trace, which https://ui.perfetto.dev opens.
+
+        Parameters
+        ----------
+        path : of the file, such as step.json
+
+        Returns
+        -------
+        the path
+        """
+        return VIEWS[self.kind, "trace"](self, path)  # type: ignore[no-any-return]
 
     def __repr__(self) -> str:
         return str(VIEWS[self.kind, "text"](self))

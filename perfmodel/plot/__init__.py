@@ -17,11 +17,12 @@ from perfmodel.plot.bars import breakdown, memory
 from perfmodel.plot.canvas import KIND_COLOURS, TERM_COLOURS
 from perfmodel.plot.columns import breakdown_columns, memory_columns, roofline_points
 from perfmodel.plot.comparison import comparison
+from perfmodel.plot.flames import flame, flame_columns
 from perfmodel.plot.roofs import roofline
 from perfmodel.plot.scatter import errors
 from perfmodel.plot.tornado import tornado, tornado_columns
 
 __all__ = [
-    "KIND_COLOURS", "TERM_COLOURS", "breakdown", "breakdown_columns", "comparison", "errors", "memory",
-    "memory_columns", "roofline", "roofline_points", "tornado", "tornado_columns",
+    "KIND_COLOURS", "TERM_COLOURS", "breakdown", "breakdown_columns", "comparison", "errors", "flame",
+    "flame_columns", "memory", "memory_columns", "roofline", "roofline_points", "tornado", "tornado_columns",
 ]  # fmt: skip

@@ -11,8 +11,21 @@ from perfmodel.report.tables import (
     to_html,
     to_text,
 )
+from perfmodel.report.trace import slices, trace_events
 
 __all__ = [
-    "RESOURCES", "TERMS", "Entry", "cited", "describe", "entries", "explain", "headline", "to_dict",
-    "to_frame", "to_html", "to_text",
+    "RESOURCES",
+    "TERMS",
+    "Entry",
+    "cited",
+    "describe",
+    "entries",
+    "explain",
+    "headline",
+    "slices",
+    "to_dict",
+    "to_frame",
+    "to_html",
+    "to_text",
+    "trace_events",
 ]  # fmt: skip
