@@ -111,7 +111,7 @@ def flame(est: Answer, *, least: float = 0.001, ax: Axes | None = None) -> Axes:
         *(columns[key] for key in ("name", "kind", "row", "start", "seconds")), strict=True
     ):
         colour = TERM_COLOURS.get(kind, OTHER) if kind else AROUND
-        label = TERMS.get(kind, kind) if kind and kind not in named else "_"
+        label = TERMS.get(kind, kind).removesuffix(", exposed") if kind and kind not in named else "_"
         named.add(kind)
         ax.barh(row, seconds / whole, left=start / whole, height=0.95, color=colour, edgecolor="white", linewidth=0.4,
                 label=label)  # fmt: skip
@@ -123,7 +123,7 @@ def flame(est: Answer, *, least: float = 0.001, ax: Axes | None = None) -> Axes:
     beside = [row for row, hidden in zip(columns["row"], columns["hidden"], strict=True) if hidden]
     if beside:
         ax.text(0.005, min(beside), "beside compute", va="center", fontsize="small")
-    ax.legend(loc="upper left", bbox_to_anchor=(0, -0.12), ncols=3, fontsize="small", frameon=False)
+    ax.legend(loc="upper left", bbox_to_anchor=(0, -0.12), ncols=2, fontsize="small", frameon=False)
     ax.set(xlim=(0, 1), yticks=[], xlabel=f"share of {show(whole, 's')} [-]")
     ax.set_ylim(max(columns["row"]) + 0.5, -0.5)
     return ax
