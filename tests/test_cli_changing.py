@@ -34,6 +34,14 @@ def test_a_job_is_changed(job, capsys):
     assert code == 1
 
 
+def test_samples_come_as_told(capsys):
+    job = "estimate resnet-50 --cluster dgx-h100 --devices 8 --global-batch 2048 --micro-batch 256 --json"
+    found = json.loads(run(f"{job} --data-rate 8000", capsys)[1])
+    assert found["samples_per_second"] == pytest.approx(8000)
+    found = json.loads(run(f"{job} --sample-bytes 110kB --storage 100MB/s", capsys)[1])
+    assert found["limiter"]["name"] == "storage"
+
+
 def test_a_job_is_advised_upon_from_stdin(job, capsys, monkeypatch):
     monkeypatch.setattr(sys, "stdin", io.StringIO(job.read_text()))
     code, out, _ = run("advise - -n 2 --no-pairs --json", capsys)

@@ -58,6 +58,12 @@ def estimate(  # noqa: PLR0917  # one parameter an option
     storage: Annotated[
         str | None, typer.Option(help='Storage bandwidth of one device, such as "3 GB/s"; for nvme.')
     ] = None,
+    data_rate: Annotated[
+        float | None, typer.Option(help="Samples that the input pipeline makes ready each second.")
+    ] = None,
+    sample_bytes: Annotated[
+        str | None, typer.Option(help='Of a sample as it is read from storage, such as "110 kB".')
+    ] = None,
     optimizer: Annotated[str, typer.Option(help=", ".join(OPTIMIZERS) + ".")] = "adamw",
     fused_optimizer: Annotated[
         bool, typer.Option(help="A few kernels update all tensors; else each has its own.")
@@ -115,6 +121,8 @@ def estimate(  # noqa: PLR0917  # one parameter an option
         recompute_every=recompute_every,
         kernels=kernels,
         offload=Offload.of(listed(offload), to=offload_to),
+        data_rate=data_rate,
+        sample_bytes=sample_bytes,
         optimizer=optimizer,
         fused_optimizer=fused_optimizer,
         attention=attention,

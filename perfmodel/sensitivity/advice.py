@@ -11,6 +11,7 @@ from perfmodel.errors import InputError, MissingExtraError
 from perfmodel.report import RESOURCES
 from perfmodel.sensitivity.changes import Changed, changed
 from perfmodel.sensitivity.inputs import Inputs
+from perfmodel.sensitivity.outcomes import single
 from perfmodel.sensitivity.remedies import REMEDIES, SCOPES, Changes, Remedy, Scope
 from perfmodel.sensitivity.suggestion import Suggestion
 from perfmodel.units import show
@@ -63,7 +64,7 @@ def advise(est: Any, n: int = 5, *, pairs: bool = True) -> Advice:
     """
     if n < 1:
         raise InputError(f"n = {n} suggestions must be at least 1")
-    alone = list(_alone(est))
+    alone = list(_alone(single(est)))
     tried = [*alone, *(_in_pairs(est, alone) if pairs else ())]
     kept = [each for each in tried if each.after.fits and (each.speedup > 1 + WORTH or not est.fits)]
     ranked = sorted(kept, key=lambda each: (-each.speedup, len(each.changes)))

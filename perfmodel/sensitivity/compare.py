@@ -8,10 +8,10 @@ from html import escape
 from typing import TYPE_CHECKING, Any
 
 from perfmodel.errors import InputError, MissingExtraError, unknown
-from perfmodel.estimation.answer import VIEWS, Answer
+from perfmodel.estimation.answer import VIEWS
 from perfmodel.hardware.prices import price_of
 from perfmodel.report import RESOURCES, TERMS
-from perfmodel.sensitivity.outcomes import RATES, TIME, speedup
+from perfmodel.sensitivity.outcomes import RATES, TIME, single, speedup
 from perfmodel.units import show
 
 if TYPE_CHECKING:
@@ -52,9 +52,8 @@ def compare(estimates: Mapping[str, Any], *, prices: Mapping[str, float] | None 
     """
     if not estimates:
         raise InputError("compare needs at least one estimate: compare({'H100': est_a, 'B200': est_b})")
-    for name, est in estimates.items():
-        if not isinstance(est, Answer):
-            raise InputError(f"{name!r} is no estimate but {type(est).__name__}: pm.estimate(…) makes one")
+    for est in estimates.values():
+        single(est)
     return Comparison(dict(estimates), _prices(estimates, prices or {}))
 
 

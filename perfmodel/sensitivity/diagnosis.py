@@ -13,7 +13,7 @@ from perfmodel.errors import InputError, MissingExtraError, unknown
 from perfmodel.estimation.timed import leaf_times
 from perfmodel.report import TERMS
 from perfmodel.sensitivity.hypotheses import KNOBS, Hypothesis, held_against, sized, switched
-from perfmodel.sensitivity.outcomes import TIME, band_of
+from perfmodel.sensitivity.outcomes import TIME, band_of, single
 from perfmodel.sensitivity.traces import IDLE, Profile, read_trace
 from perfmodel.units import parse, show
 from perfmodel.work import Collective
@@ -75,6 +75,7 @@ def diagnose(
     >>> print(found.hypotheses[0].cause)
     matrix products run at 0.87x their rate
     """
+    single(est)
     profile = None if trace is None else read_trace(trace)
     parts = _seconds_by_kind(by_kind, est) or (dict(profile.by_kind) if profile else {})
     if measured is None:

@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+from numbers import Real
 from typing import Any
 
-__all__ = ["RATES", "TIME", "band_of", "dtype_of", "samples_of", "speedup"]
+from perfmodel.errors import InputError
+from perfmodel.estimation import Answer
+
+__all__ = ["RATES", "TIME", "band_of", "dtype_of", "samples_of", "single", "speedup"]
 
 TIME = {"training": "step time", "inference": "latency", "serving": "latency"}
 """What is timed, by kind of estimate."""
@@ -15,6 +19,25 @@ RATES = {
     "serving": {"tokens": "output_tokens_per_second"},
 }
 """What is paid for, by kind of estimate: the first that an estimate has, with the attribute that tells it."""
+
+
+def single(est: Any) -> Any:
+    """An estimate, if it is one of a single configuration.
+
+    Parameters
+    ----------
+    est : to be checked
+
+    Raises
+    ------
+    InputError
+        it is something else, or holds arrays or symbols
+    """
+    if not isinstance(est, Answer):
+        raise InputError(f"{est!r} is no estimate: pm.estimate(…) makes one")
+    if not isinstance(est.tree.seconds, Real):
+        raise InputError("this is asked of one configuration; the estimate holds an array or symbols")
+    return est
 
 
 def band_of(est: Any, level: float) -> tuple[float, float] | None:

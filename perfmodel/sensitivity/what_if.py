@@ -11,7 +11,7 @@ from perfmodel.errors import MissingExtraError
 from perfmodel.report import RESOURCES, TERMS
 from perfmodel.sensitivity.changes import Changed, changed
 from perfmodel.sensitivity.inputs import Inputs
-from perfmodel.sensitivity.outcomes import TIME, samples_of, speedup
+from perfmodel.sensitivity.outcomes import TIME, samples_of, single, speedup
 from perfmodel.units import show
 
 if TYPE_CHECKING:
@@ -48,7 +48,7 @@ def what_if(est: Any, **changes: Any) -> Difference:
     ------
     InputError
         an unknown, ambiguous or meaningless field (near names are suggested), a value that can't be, or a layout that
-        the changed job can't have
+        the changed job can't have; an estimate of several configurations at once
 
     Examples
     --------
@@ -64,7 +64,7 @@ def what_if(est: Any, **changes: Any) -> Difference:
     Traceback (most recent call last):
     perfmodel.errors.InputError: what is changed: unknown field "memory_bandwith"; did you mean memory_bandwidth? ...
     """
-    inputs, differs = changed(Inputs.of(est), changes)
+    inputs, differs = changed(Inputs.of(single(est)), changes)
     return Difference(est, inputs.estimate(), differs)
 
 
@@ -284,11 +284,15 @@ def _reasons(found: Difference) -> Iterator[str]:
         if told >= MOST_OF_IT or row.share <= 0:
             break
         told += row.share
-        yield f"{row.words} take {show(abs(row.delta), 's', 3)} {'more' if row.delta > 0 else 'less'}"
+        yield _moves(row)
     against = min(terms, key=lambda row: row.share)
     if against.share < MOST_OF_IT - 1:
-        way = "more" if against.delta > 0 else "less"
-        yield f"against it, {against.words} take {show(abs(against.delta), 's', 3)} {way}"
+        yield f"against it, {_moves(against)}"
+
+
+def _moves(row: Moved) -> str:
+    words = row.words.removesuffix(", exposed")
+    return f"{words} {show(abs(row.delta), 's', 3)} {'more' if row.delta > 0 else 'less'}"
 
 
 def _memory_sentence(before: Any, after: Any) -> Iterator[str]:

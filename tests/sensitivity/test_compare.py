@@ -65,7 +65,7 @@ def test_prices_by_name_or_device_and_unknown_ones_are_said(table):
     ("call", "told"),
     [
         (lambda est: pm.compare({}), "at least one"),
-        (lambda est: pm.compare({"a": 3}), "no estimate but int"),
+        (lambda est: pm.compare({"a": 3}), "3 is no estimate"),
         (lambda est: pm.compare({"a": est}).break_even(2), "between two"),
         (lambda est: pm.compare({"a": est}, prices={"a": 0}), "above 0"),
         (lambda est: pm.compare({"a": est}).rows("metric"), "did you mean metrics"),

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 
+import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -156,8 +158,18 @@ def test_it_is_said_why(est):
     assert "nothing that is waited for" in pm.what_if(est, cores=5).why
     assert "does NOT fit any more" in pm.what_if(est, memory_capacity="20 GiB").why
     assert "2 times the samples" in pm.what_if(est, global_batch="2x").why
-    assert "matrix products take" in pm.what_if(est, peak="2x").why
+    assert ": matrix products " in pm.what_if(est, peak="2x").why
     assert "limit moves from matrix units" in pm.what_if(est, peak="20x").why
+
+
+def test_one_configuration_at_a_time(est):
+    many = pm.estimate(est.model, est.work, est.layout, est.cluster.replace(device__memory__bandwidth=3e12))
+    many = replace(many, tree=many.tree._replace(seconds=np.array([1.0, 2.0])))
+    for asked in (pm.what_if, pm.advise, pm.diagnose, lambda est: pm.compare({"many": est})):
+        with pytest.raises(InputError, match="one configuration"):
+            asked(many)
+        with pytest.raises(InputError, match="no estimate"):
+            asked(3)
 
 
 def test_it_prints_and_serialises(est):
