@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from itertools import combinations
 from typing import TYPE_CHECKING, Any
@@ -230,26 +230,31 @@ def _predicted(est: Any, remedies: tuple[Remedy, ...], changes: Changes) -> Sugg
 
 def _in_pairs(est: Any, alone: list[Suggestion]) -> Iterator[Suggestion]:
     """The best changes of the best remedies two by two, as far as a pair is better than both."""
-    best: dict[str, Suggestion] = {}
-    for each in sorted(alone, key=lambda each: _promise(est, each)):
-        if each.scope != "machine":
-            best.setdefault(each.remedies[0].name, each)
-    for one, two in combinations([*best.values()][:PAIRED], 2):
+    nearby = [each for each in alone if each.scope != "machine"]
+    for one, two in combinations(_promising(est, nearby), 2):
         if one.changes.keys() & two.changes.keys() or one.scope == two.scope == "model":
             continue
         found = _predicted(est, (*one.remedies, *two.remedies), one.changes | two.changes)
-        if found is not None and _better(est, found, (one, two)):
+        if found is not None and _better(found, (one, two)):
             yield found
 
 
-def _promise(est: Any, each: Suggestion) -> tuple[bool, float]:
-    """How little a change promises: throughput among what fits, memory where nothing does yet."""
-    if est.fits:
-        return not each.after.fits, -each.speedup
-    return False, each.memory
+def _promising(est: Any, alone: list[Suggestion]) -> list[Suggestion]:
+    """Changes worth joining, one a remedy: the fastest that fit; where the estimate does not fit, lean ones, too."""
+    rankings: list[Callable[[Suggestion], Any]] = [lambda each: (not each.after.fits, -each.speedup)]
+    if not est.fits:
+        rankings += [lambda each: each.memory, lambda each: -each.speedup]
+    chosen: dict[str, Suggestion] = {}
+    for ranking in rankings:
+        best: dict[str, Suggestion] = {}
+        for each in sorted(alone, key=ranking):
+            best.setdefault(each.remedies[0].name, each)
+        for name, each in [*best.items()][:PAIRED]:
+            chosen.setdefault(name, each)
+    return [*chosen.values()]
 
 
-def _better(est: Any, pair: Suggestion, parts: Iterable[Suggestion]) -> bool:
-    if not est.fits and not any(each.after.fits for each in parts):
-        return bool(pair.after.fits)
-    return pair.speedup > (1 + WORTH) * max((each.speedup for each in parts if each.after.fits), default=1.0)
+def _better(pair: Suggestion, parts: Iterable[Suggestion]) -> bool:
+    """It fits, and is faster than whatever of its parts fits alone."""
+    alone = [each.speedup for each in parts if each.after.fits]
+    return bool(pair.after.fits) and pair.speedup > (1 + WORTH) * max(alone, default=0.0)

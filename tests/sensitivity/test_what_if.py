@@ -228,3 +228,24 @@ def test_once_is_the_same_and_faster_is_no_slower(job: Job, factor: str):
     ):
         after = pm.what_if(est, **{name: factor}).after.step_time
         assert after == est.step_time if factor != "2x" else after <= est.step_time * (1 + 1e-9)
+
+
+def test_tiers_of_ones_own_are_changed_themselves(est):
+    own = est.cluster.replace(tiers=est.cluster.tiers)
+    mine = pm.estimate(est.model, est.work, est.layout, own, efficiency=est.efficiency)
+    faster = pm.what_if(mine, fabric__bandwidth="2x").after
+    assert [tier.bandwidth for tier in faster.cluster.tiers] == [4.5e11, 1e11]
+    assert faster.step_time == pm.what_if(est, fabric__bandwidth="2x").after.step_time
+
+
+def test_links_of_a_torus_are_faster_one_by_one():
+    pod = pm.Cluster.of("tpu-v5p", 64)
+    est = pm.estimate(
+        pm.Model.load("llama-3.1-8b"),
+        pm.Training(global_batch=64, sequence_length=8192),
+        pm.Parallel(tp=4),
+        pod,
+    )
+    faster = pm.what_if(est, scale_up="2x").after.cluster.tiers[0]
+    assert faster.bandwidth == 2 * pod.tiers[0].bandwidth
+    assert faster.per_link == 2 * pod.tiers[0].per_link
