@@ -65,8 +65,11 @@ def advise(est: Any, n: int = 5, *, pairs: bool = True) -> Advice:
     if n < 1:
         raise InputError(f"n = {n} suggestions must be at least 1")
     alone = list(_alone(single(est)))
-    tried = [*alone, *(_in_pairs(est, alone) if pairs else ())]
-    kept = [each for each in tried if each.after.fits and (each.speedup > 1 + WORTH or not est.fits)]
+    together = list(_in_pairs(est, alone)) if pairs else []
+    better = [each for each, parts in together if _better(each, parts)]
+    kept = [
+        each for each in (*alone, *better) if each.after.fits and (each.speedup > 1 + WORTH or not est.fits)
+    ]
     ranked = sorted(kept, key=lambda each: (-each.speedup, len(each.changes)))
     best = [
         each
@@ -76,7 +79,7 @@ def advise(est: Any, n: int = 5, *, pairs: bool = True) -> Advice:
             :most
         ]
     ]
-    return Advice(est, tuple(best), len(tried))
+    return Advice(est, tuple(best), len(alone) + len(together))
 
 
 def _varied(ranked: Iterable[Suggestion]) -> list[Suggestion]:
@@ -113,7 +116,7 @@ class Advice(Sequence[Suggestion]):
 
     @property
     def first(self) -> Suggestion:
-        """The fastest single remedy of the nearest scope.
+        """The first of them: the fastest single remedy of the nearest scope that has any.
 
         Raises
         ------
@@ -186,6 +189,8 @@ class Advice(Sequence[Suggestion]):
                 lines += ["", f"  {words}"]
                 lines.append(f"    {'faster':>7}{'a dollar':>10}{'memory':>17}  {'relieves':<26}change")
                 lines += [f"    {s:>7}{v:>10}{m:>17}  {r:<26}{c}" for s, v, m, r, c in rows]
+        if any(each.value is None for each in self.suggestions):
+            lines += ["", "  ?: no price is known"]
         return "\n".join(lines)
 
     def _repr_html_(self) -> str:
@@ -228,15 +233,19 @@ def _predicted(est: Any, remedies: tuple[Remedy, ...], changes: Changes) -> Sugg
     return Suggestion(est, remedies, changes, moved, inputs, after) if moved else None
 
 
-def _in_pairs(est: Any, alone: list[Suggestion]) -> Iterator[Suggestion]:
-    """The best changes of the best remedies two by two, as far as a pair is better than both."""
+Pair = tuple[Suggestion, tuple[Suggestion, Suggestion]]
+"""Two changes at once, and each of them alone."""
+
+
+def _in_pairs(est: Any, alone: list[Suggestion]) -> Iterator[Pair]:
+    """The best changes of the best remedies two by two, as far as they can be joined."""
     nearby = [each for each in alone if each.scope != "machine"]
     for one, two in combinations(_promising(est, nearby), 2):
         if one.changes.keys() & two.changes.keys() or one.scope == two.scope == "model":
             continue
         found = _predicted(est, (*one.remedies, *two.remedies), one.changes | two.changes)
-        if found is not None and _better(found, (one, two)):
-            yield found
+        if found is not None:
+            yield found, (one, two)
 
 
 def _promising(est: Any, alone: list[Suggestion]) -> list[Suggestion]:

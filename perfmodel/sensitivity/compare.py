@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from perfmodel.errors import InputError, MissingExtraError, unknown
 from perfmodel.estimation.answer import VIEWS
+from perfmodel.hardware import Device, devices
 from perfmodel.hardware.prices import price_of
 from perfmodel.report import RESOURCES, TERMS
 from perfmodel.sensitivity.outcomes import RATES, TIME, single, speedup
@@ -59,18 +60,26 @@ def compare(estimates: Mapping[str, Any], *, prices: Mapping[str, float] | None 
 
 def _prices(estimates: Mapping[str, Any], given: Mapping[str, float]) -> dict[str, float | None]:
     """Price of an hour of one device of each estimate [USD/h]."""
-    devices = {est.cluster.device.id for est in estimates.values()}
+    ids = {est.cluster.device.id for est in estimates.values()}
     for name, price in given.items():
-        if name not in estimates and name not in devices:
-            raise unknown("price of", name, {*estimates, *devices})
+        if name not in estimates and name not in ids:
+            raise unknown("price of", name, {*estimates, *ids})
         if not price > 0:
             raise InputError(f"the price of {name} is {price!r} USD an hour; it must be above 0")
     found: dict[str, float | None] = {}
     for name, est in estimates.items():
-        device = est.cluster.device.id
-        listed = price_of(device)
-        found[name] = given.get(name, given.get(device, listed.on_demand if listed else None))
+        device = est.cluster.device
+        listed = price_of(device.id) if _bundled(device) else None
+        found[name] = given.get(name, given.get(device.id, listed.on_demand if listed else None))
     return found
+
+
+def _bundled(device: Device) -> bool:
+    """It has the peaks and the memory that the offers are for, not those of a what-if."""
+    if device.id not in devices():
+        return False
+    known = Device.load(device.id)
+    return known.peak == device.peak and known.memory == device.memory
 
 
 @dataclass(frozen=True, repr=False)
@@ -174,8 +183,8 @@ class Comparison:
             raise InputError(
                 f"the price of {other} is not known; give it: break_even(2.5), in USD an hour of a device"
             )
-        devices = [self._named(name).cluster.devices for name in (one, other)]
-        return float(known * self.speedup(one, other) * devices[1] / devices[0])
+        count = [self._named(name).cluster.devices for name in (one, other)]
+        return float(known * self.speedup(one, other) * count[1] / count[0])
 
     def rows(self, table: str = "metrics") -> dict[str, dict[str, Any]]:
         """One of the tables: a row an estimate, a value a column.

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
 
+from perfmodel.hardware import Cluster
 from perfmodel.hardware.prices import price_of
 from perfmodel.report import RESOURCES
 from perfmodel.sensitivity.changes import Changed
@@ -81,12 +82,12 @@ class Suggestion:
     @property
     def price(self) -> float | None:
         """Price of the machine, after over before; None where one of them is not known [-]."""
-        if "faster_links" in (names := [each.name for each in self.remedies]) or "reducing_switch" in names:
-            return None
         before, after = self.before.cluster, self.after.cluster
-        ratio = after.devices / before.devices
-        if before.device.id == after.device.id:
-            return float(ratio)
+        ratio = float(after.devices / before.devices)
+        if before.device == after.device:
+            return ratio if _same_network(before, after) else None
+        if before.device.id == after.device.id:  # a device of one's own making
+            return None
         old, new = price_of(before.device.id), price_of(after.device.id)
         if old is None or new is None or old.on_demand is None or new.on_demand is None:
             return None
@@ -130,3 +131,9 @@ class Suggestion:
     def __repr__(self) -> str:
         change = ", ".join(map(str, self.differs))
         return f"{change}: {self.speedup:.2f}x\n  {self.difference.why}\n  costs: {self.costs}"
+
+
+def _same_network(before: Cluster, after: Cluster) -> bool:
+    """Links beyond the device are as they were, and so is what they cost."""
+    links = ("scale_out", "oversubscription", "fabric_reduction", "rails", "storage", "host_memory")
+    return all(getattr(before, link) == getattr(after, link) for link in links)

@@ -86,6 +86,7 @@ def test_value_for_money(est):
     linked = [each for each in found if each.remedies[0].name == "faster_links"]
     assert linked
     assert all(each.value is None for each in linked)
+    assert "?: no price is known" in repr(found)
     values = [each.value or 0 for each in found.by_value]
     assert values == sorted(values, reverse=True)
     h200 = pm.what_if(est, device="h200")

@@ -61,6 +61,11 @@ def test_prices_by_name_or_device_and_unknown_ones_are_said(table):
     assert json.loads(json.dumps(other.to_dict()))["metrics"]["MI300X"]["usd_per_hour"] is None
 
 
+def test_a_device_that_nobody_offers_has_no_price(table):
+    dreamt = pm.compare({"faster": pm.what_if(table["H100"], memory_bandwidth="2x").after})
+    assert dreamt.usd_per_hour("faster") is None
+
+
 @pytest.mark.parametrize(
     ("call", "told"),
     [
