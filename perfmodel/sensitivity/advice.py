@@ -176,7 +176,8 @@ class Advice(Sequence[Suggestion]):
 
     def _title(self) -> str:
         limiter = self.est.limiter
-        told = f"{RESOURCES[limiter.name]} ({limiter.share:.0%}), then {RESOURCES[limiter.runner_up]}"
+        first, second = (RESOURCES.get(name, name) for name in (limiter.name, limiter.runner_up))
+        told = f"{first} ({limiter.share:.0%}), then {second}"
         fits = "" if self.est.fits else "; it does NOT fit: what makes it fit"
         return f"advice: {show(self.est.tree.seconds, 's')}, limited by {told} ({limiter.runner_up_share:.0%}){fits}"
 

@@ -217,7 +217,7 @@ def told(value: Any, unit: str = "") -> str:
     >>> told(3.35e12, "B/s"), told("400 Gbit/s", "B/s"), told(8, "-"), told(("tp", "dp")), told(None), told("fp8")
     ('3.350 TB/s', '50.00 GB/s', '8', 'tp, dp', 'none', 'fp8')
     """
-    if value is None or value == ():
+    if value is None or (isinstance(value, tuple) and not value):
         return "none"
     if isinstance(value, tuple | dict | Spec):
         return _several(value)

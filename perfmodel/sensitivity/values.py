@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import math
 import re
 from collections.abc import Iterable
 from typing import Any, NamedTuple, TypeVar, get_args
+
+import numpy as np
 
 from perfmodel.errors import InputError
 from perfmodel.hardware.device import Port, Rates, ScaleUp
@@ -20,6 +23,12 @@ T = TypeVar("T")
 
 FACTOR = re.compile(r"\s*(?:[\d.]+(?:e[+-]?\d+)?\s*[x×]|[+-]\s*[\d.]+\s*%)\s*", re.IGNORECASE)
 """Text that is a factor of change: "1.5x", "+10 %"."""
+
+
+RATES = ("B/s", "FLOP/s")
+"""Units of what work is divided by."""
+MORE_THAN_NOTHING = 1e-300
+"""Above 0, and no number that is meant is smaller [-]."""
 
 
 class Factor(NamedTuple):
@@ -86,7 +95,7 @@ def value_of(field: Field, given: Any) -> tuple[Field, Any]:
     InputError
         the field holds several numbers, and it is not said which
     """
-    held = field.value
+    held, given = field.value, _plain(given, field)
     if isinstance(held, tuple) and isinstance(given, str):
         return field, tuple(part.strip() for part in given.split(",") if part.strip())
     change = (
@@ -100,13 +109,34 @@ def value_of(field: Field, given: Any) -> tuple[Field, Any]:
         inner = field._replace(
             path=f"{field.path}.bandwidth", keys=(*field.keys, "bandwidth"), value=held.bandwidth, unit="B/s"
         )
-        return inner, change
+        return inner, _plain(change, inner)
     if isinstance(held, Rates) and isinstance(change, Factor):
         return field, change
     names = held if isinstance(held, dict) else type(held).model_fields
     raise InputError(
         f"{field.path} has several fields; name one: {', '.join(f'{field.path}.{name}' for name in names)}"
     )
+
+
+def _plain(given: Any, field: Field) -> Any:
+    """NumPy's single numbers as Python's, and no number that a field can't hold."""
+    if isinstance(given, np.ndarray):
+        raise InputError(
+            f"{field.path}: {given!r} are several values; what_if is asked of one, pm.sweep of many"
+        )
+    value = given.item() if isinstance(given, np.generic) else given
+    if isinstance(value, int | float):
+        least = 0 if field.unit not in RATES and not _counts(field) else MORE_THAN_NOTHING
+        if not (math.isfinite(value) and value >= least):
+            raise InputError(
+                f"{field.path} = {value} must be a number {'of at least' if not least else 'above'} 0"
+            )
+    return value
+
+
+def _counts(field: Field) -> bool:
+    """It counts parts of the model, and none is no number of them."""
+    return field.root == "model" and field.value is not False and field.value != 0
 
 
 def put(tree: Tree, keys: tuple[str, ...], change: Any) -> None:
@@ -216,6 +246,8 @@ def _of_kind(layer: Layer, tree: Tree) -> Tree:
 def _deep(blocks: tuple[Block, ...], change: Any) -> tuple[Block, ...]:
     """Blocks of another depth, in the same proportions."""
     old = sum(block.repeat for block in blocks)
+    if not isinstance(change, int | Factor):
+        raise InputError(f"depth = {change!r} must be a number of layers, or a factor")
     factor = result(old, change) / old
     try:
         return tuple(

@@ -270,9 +270,11 @@ def _sentences(found: Difference) -> Iterator[str]:
         yield f"It is for {more:g} times the samples: {rate:.3g} times as many a second."
     old, new = before.limiter, after.limiter
     if old.name != new.name:
-        yield f"The limit moves from {RESOURCES[old.name]} to {RESOURCES[new.name]} ({new.share:.0%} of the time)."
+        there = RESOURCES.get(new.name, new.name)
+        yield f"The limit moves from {RESOURCES.get(old.name, old.name)} to {there} ({new.share:.0%} of the time)."
     else:
-        yield f"The limit stays {RESOURCES[old.name]} ({old.share:.0%} before, {new.share:.0%} after)."
+        here = RESOURCES.get(old.name, old.name)
+        yield f"The limit stays {here} ({old.share:.0%} before, {new.share:.0%} after)."
     yield from _memory_sentence(before, after)
 
 
