@@ -10,6 +10,7 @@ from hypothesis import given, settings
 import perfmodel as pm
 from perfmodel.errors import InputError
 from perfmodel.hardware.prices import offers, price_of
+from perfmodel.sensitivity.advice import _alone
 from perfmodel.sensitivity.remedies import REMEDIES, SCOPES
 from perfmodel.sensitivity.remedies.table import others
 from perfmodel.specs import bundled_folder, read_yaml
@@ -139,3 +140,28 @@ def test_prices_are_of_bundled_devices_and_have_a_source():
     assert (
         price_of("nvidia-h200-sxm-141gb").on_demand == 3.5
     )  # the cheapest of three, one of which has only spot
+
+
+def settings_of_every_kind():
+    """Jobs that give every remedy something to propose."""
+    dense, experts = pm.Model.load(MODEL), pm.Model.load("mixtral-8x7b")
+    node, pair = pm.Cluster.load("dgx-h100", devices=8), pm.Cluster.load("dgx-h100", devices=16)
+    lengths = {"global_batch": 64, "sequence_length": 2048}
+    old = {"dropout": True, "kernels": "eager", "fused_optimizer": False, "attention": "unfused"}
+    slow = {"data_rate": 1.0, "sample_bytes": 1e9, "recompute": "full", "offload": {"optimizer": 1}}
+    fed = node.replace(storage=1e8)
+    yield pm.estimate(dense, pm.Training(**lengths, **old), pm.Parallel(tp=2, pp=2, overlap=()), node)
+    yield pm.estimate(dense, pm.Training(**lengths, **slow), pm.Parallel(cp=2, sharding="zero3"), fed)
+    routed = pm.Training(**lengths, expert_imbalance=1.5)
+    yield pm.estimate(experts, routed, pm.Parallel(tp=2, ep=4), pair.replace(oversubscription=2.0))
+    served = {"input_length": 512, "output_length": 64}
+    yield pm.estimate(dense, pm.Inference(**served, batch=8), pm.Parallel(), node)
+    yield pm.estimate(dense, pm.Serving(**served, concurrency=64), pm.Parallel(), node)
+
+
+def test_every_remedy_proposes_something_that_can_be():
+    """None is dead: each has a job for which it proposes a change that breaks no rule."""
+    alive = set()
+    for est in settings_of_every_kind():
+        alive |= {each.remedies[0].name for each in _alone(est)}
+    assert alive == set(REMEDIES)

@@ -14,6 +14,8 @@ __all__ = [
 ]  # fmt: skip
 
 BOTH = ("inference", "serving")
+LEAST, MOST = 0.05, 0.8
+"""Share of a model's parameters that a student of it has [-]."""
 GUESSES = (2, 3, 5)
 """Tokens that drafts guess ahead [-]."""
 
@@ -139,9 +141,10 @@ def pruning(est: Any) -> Iterator[Changes]:
 )
 def smaller_model(est: Any) -> Iterator[Changes]:
     """Bundled models whose names begin alike, of the same vocabulary."""
-    now, beginning = est.model, "-".join(est.model.name.split("-")[:2])
+    now, beginning = est.model, est.model.name.partition("-")[0]
     for name in models() if now.vocabulary else ():
         if name.startswith(f"{beginning}-"):
             smaller = Model.load(name)
-            if smaller.vocabulary == now.vocabulary and smaller.parameters < 0.8 * now.parameters:
+            share = smaller.parameters / now.parameters
+            if smaller.vocabulary == now.vocabulary and LEAST < share < MOST:
                 yield {"model": name}
