@@ -14,7 +14,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 from typing import Any, NamedTuple
 
-from perfmodel.ops import Number, greater, maximum, where
+from perfmodel.ops import Number, added, greater, maximum, where
 
 __all__ = [
     "Attention", "Collective", "Leaf", "Matmul", "Overlap", "Pipeline", "Repeat", "Serial", "Stage", "Stages",
@@ -290,7 +290,7 @@ def _pipeline_total(work: Pipeline, measure: Callable[[Leaf], Number]) -> Any:
 
 
 _TOTALS: dict[type, Callable[[Any, Callable[[Leaf], Number]], Any]] = {
-    Serial: lambda work, measure: sum([total(part, measure) for part in work.parts]),
+    Serial: lambda work, measure: added([total(part, measure) for part in work.parts]),
     Repeat: lambda work, measure: work.times * total(work.work, measure),
     Overlap: lambda work, measure: total(work.work, measure),
     Pipeline: _pipeline_total,

@@ -222,3 +222,10 @@ def test_one_number_rounds_as_an_array_does(name: str) -> None:
     more = (2.4,) if name == "power" else ()
     one = getattr(ops, name)
     assert one(numbers, *more).tolist() == [one(number, *more) for number in numbers.tolist()]
+
+
+@pytest.mark.parametrize("exponent", [2.0, 0.5, 1.0, -1.0, 3.0])
+def test_an_exponent_rounds_alike_in_a_column(exponent: float) -> None:
+    numbers = np.linspace(1e-6, 30.0, 5000)
+    column = ops.power(numbers, np.full(5000, exponent))
+    assert column.tolist() == [ops.power(number, exponent) for number in numbers.tolist()]

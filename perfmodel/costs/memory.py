@@ -13,7 +13,7 @@ from perfmodel.costs.states import optimizer_bytes
 from perfmodel.layers import Layer, Pass
 from perfmodel.layers.embedding import Head
 from perfmodel.model import Model
-from perfmodel.ops import at_least, maximum, minimum, where
+from perfmodel.ops import added, at_least, maximum, minimum, where
 from perfmodel.parallel import Parallel
 from perfmodel.work import Stage, Stages
 from perfmodel.workload import Training
@@ -90,7 +90,7 @@ def _held(model: Model, work: Training, p: Pass, found: Parts, again: tuple[Agai
     once: Any = 0
     share = recomputed_share(model, work)
     for block, repeated in zip(found.blocks, again, strict=True):
-        largest = maximum(largest, sum(block.parameters.values()))
+        largest = maximum(largest, added(block.parameters.values()))
         moment = maximum(moment, repeated.moment)
         saved = saved + block.repeat * (block.saved() - share * repeated.spared)
         moved, once = moved + block.repeat * share * repeated.moved, maximum(once, repeated.moved)
@@ -109,7 +109,7 @@ def _held(model: Model, work: Training, p: Pass, found: Parts, again: tuple[Agai
         moved=moved,
         moved_once=once,
         recomputed=moment,
-        logits=sum(layer.loss_bytes(seen) for layer, seen in found.exit.layers if isinstance(layer, Head)),
+        logits=added(layer.loss_bytes(seen) for layer, seen in found.exit.layers if isinstance(layer, Head)),
         layer=largest,
     )
 
@@ -163,7 +163,7 @@ def _stage(parts: _Held, work: Training, layout: Parallel, stage: Stage) -> Stag
     def split(amounts: Held, each: Any, what: str) -> Any:
         return own(amounts, layout, split=what in layout.sharded) * each
 
-    everything = sum(parameters.values())
+    everything = added(parameters.values())
     moved = live * share * parts.moved
     here = StageMemory(
         stage.name,
@@ -182,7 +182,7 @@ def _stage(parts: _Held, work: Training, layout: Parallel, stage: Stage) -> Stag
             work,
             layout,
             parameters=everything,
-            ends=everything - share * sum(parts.body.values()),
+            ends=everything - share * added(parts.body.values()),
             closes=closes,
         ),
         offloaded=moved,
@@ -216,7 +216,7 @@ def _offloaded(stage: StageMemory, parts: _Held, work: Training, layout: Paralle
         passing = passing + 2 * offload.weights * parts.layer * formats.weight_bytes
     left = {kind: getattr(stage, kind) - size for kind, size in away.items()}
     return stage._replace(
-        **left, buffers=stage.buffers + passing, offloaded=stage.offloaded + sum(away.values())
+        **left, buffers=stage.buffers + passing, offloaded=stage.offloaded + added(away.values())
     )
 
 

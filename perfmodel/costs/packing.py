@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from perfmodel.costs.parameters import Held
-from perfmodel.ops import where
+from perfmodel.ops import added, where
 from perfmodel.parallel import Parallel
 from perfmodel.work import Serial, Stream, Work
 from perfmodel.workload import Precision, Training
@@ -52,12 +52,12 @@ def packed(
     formats, before, after = job.formats, [], []
     split: Any = 0
     if layout.packing != "none":
-        split = sum(amount * _apart(layout, alike) for alike, amount in parameters.items())
+        split = added(amount * _apart(layout, alike) for alike, amount in parameters.items())
     comes = "weights" in layout.sharded and (layout.reshard or not backward)
     if comes and layout.packing == "rows":
         before.append(Stream("unpack weights", 2 * formats.weight_bytes * split, "copy"))
     if comes and products and formats.dtype != formats.core_dtype:
-        size = sum(parameters.values()) * (_read(job) + formats.operand_bytes)
+        size = added(parameters.values()) * (_read(job) + formats.operand_bytes)
         before.append(Stream("quantise weights", size, "copy"))
     if backward and layout.reduces_every_pass and layout.packing != "none":
         after.append(Stream("pack gradients", _gradient_bytes(formats, layout) * split, "copy"))

@@ -7,6 +7,7 @@ from typing import Any
 
 from perfmodel.formulas.memory import sharded
 from perfmodel.layers import Layer, Pass
+from perfmodel.ops import added
 from perfmodel.parallel import Parallel
 
 __all__ = ["Held", "held", "local_parameters", "own", "summed"]
@@ -36,10 +37,10 @@ def held(layers: Iterable[Layer], p: Pass) -> Held:
     {'data': 3584.0, 'expert data': 12288.0}
     """
     layers = tuple(layers)
-    dense = sum(layer.local_dense(p.tp) for layer in layers)
+    dense = added(layer.local_dense(p.tp) for layer in layers)
     if not any(layer.routes for layer in layers):
         return {"data": dense}
-    routed = sum(layer.local_experts(p.ep, p.tp_in_experts) for layer in layers)
+    routed = added(layer.local_experts(p.ep, p.tp_in_experts) for layer in layers)
     return {"data": dense, "expert data": routed}
 
 
@@ -68,7 +69,7 @@ def summed(parts: Iterable[tuple[Any, Held]]) -> Held:
 
 def local_parameters(layers: Iterable[Layer], p: Pass) -> Any:
     """Parameters of some layers on one rank, whoever else holds the same [-]."""
-    return sum(held(layers, p).values())
+    return added(held(layers, p).values())
 
 
 def own(parameters: Held, layout: Parallel, *, split: bool = True) -> Any:
@@ -90,7 +91,7 @@ def own(parameters: Held, layout: Parallel, *, split: bool = True) -> Any:
     24.0
     """
     if not split:
-        return sum(parameters.values())
+        return added(parameters.values())
     mine: Any = 0
     for alike, amount in parameters.items():
         mine = mine + sharded(size=amount, ranks=layout.ranks_that_split(alike))

@@ -9,6 +9,7 @@ from typing import Any, NamedTuple
 
 from perfmodel.costs.parameters import Held, held, summed
 from perfmodel.layers import Layer, Pass
+from perfmodel.ops import added
 from perfmodel.walk import Walked, stretches
 from perfmodel.work import Work, flops, total
 
@@ -66,7 +67,7 @@ class Part:
 
     def saved(self) -> Any:
         """Bytes that one repetition keeps for backward [B]."""
-        return sum(layer.saved(p) for layer, p in self.layers)
+        return added(layer.saved(p) for layer, p in self.layers)
 
     def saved_input(self) -> Any:
         """Of these, what enters: all that is kept where the whole part is computed again [B]."""
@@ -154,6 +155,6 @@ def training_flops(found: Parts) -> Any:
     forward: Any = 0
     spared: Any = 0
     for part in found.all:
-        forward = forward + sum(part.repeat * total(work, flops) for work in part.forward())
-        spared = spared + sum(part.repeat * total(work, flops) for work in part.spared())
+        forward = forward + added(part.repeat * total(work, flops) for work in part.forward())
+        spared = spared + added(part.repeat * total(work, flops) for work in part.spared())
     return 3 * forward - spared

@@ -10,7 +10,7 @@ from perfmodel.errors import InputError, unknown
 from perfmodel.layers import Layer, Norm
 from perfmodel.layers.results import Result, remaining
 from perfmodel.model import Model
-from perfmodel.ops import maximum
+from perfmodel.ops import added, maximum
 from perfmodel.work import Serial, Work, leaves
 from perfmodel.workload import EVERYTHING, LAYER_INPUT, Policy, Training
 from perfmodel.workload.recompute import plain_names
@@ -151,8 +151,8 @@ def _keeping(block: Part, policy: Policy) -> Again:
         forward, results = layer.forward(p), layer.results(p)
         spared = {list(results)[-1]} if layer is last else set()
         named = [name for name in results if name in (policy.keep or ()) and name not in spared]
-        kept = kept + sum(results[name].bytes for name in named)
-        there = there + sum(results[name].bytes for name in named if results[name].saved)
+        kept = kept + added(results[name].bytes for name in named)
+        there = there + added(results[name].bytes for name in named if results[name].saved)
         repeated.append(remaining(forward, results, (*named, *spared)))
     return Again(
         Serial("recompute", tuple(repeated)), everything - block.saved_input() - kept, everything - there
@@ -166,7 +166,7 @@ def _moved(block: Part, work: Training, again: Again) -> Any:
         return block.saved() - again.spared
     results = [pair for layer, p in block.layers for pair in layer.results(p).items()]
     entering = block.saved_input() if LAYER_INPUT in names else 0
-    return entering + sum(one.bytes for name, one in results if name in names)
+    return entering + added(one.bytes for name, one in results if name in names)
 
 
 def _kept_names(results: dict[str, Result], policy: Policy) -> set[str]:

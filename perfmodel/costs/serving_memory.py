@@ -11,7 +11,7 @@ from perfmodel.costs.stages import deal
 from perfmodel.layers import Layer, Pass
 from perfmodel.layers.embedding import Embedding, Head
 from perfmodel.model import Model
-from perfmodel.ops import maximum
+from perfmodel.ops import added, maximum
 from perfmodel.parallel import Parallel
 from perfmodel.work import Stage
 from perfmodel.workload import Served
@@ -138,7 +138,7 @@ def footprints(
     """
     found, formats = parts(model, p), work.formats
     entry, leave = (weight_bytes(end.plain, p, formats) for end in (found.entry, found.exit))
-    body = sum(
+    body = added(
         block.copies * (weight_bytes(block.plain, p, formats) + _adapters(block, p, work))
         for block in found.blocks
     )

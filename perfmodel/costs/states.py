@@ -8,6 +8,7 @@ from typing import Any
 from perfmodel.costs.parameters import Held, held, summed
 from perfmodel.layers import Layer, Pass, Weight
 from perfmodel.model import Model
+from perfmodel.ops import added
 from perfmodel.workload import OPTIMIZERS, Training
 
 __all__ = ["mean_state_bytes", "optimizer_bytes"]
@@ -67,8 +68,8 @@ def mean_state_bytes(model: Model, work: Training, p: Pass) -> Any:
     kept: Any = 0
     parameters: Any = 0
     for layer, times in model.layers():
-        parameters = parameters + times * sum(held((layer,), p).values())
-        kept = kept + times * sum(optimizer_bytes((layer,), work, p).values())
+        parameters = parameters + times * added(held((layer,), p).values())
+        kept = kept + times * added(optimizer_bytes((layer,), work, p).values())
     return kept / parameters - formats.master_bytes - formats.update_bytes
 
 

@@ -19,7 +19,7 @@ from perfmodel.costs.stages import deal
 from perfmodel.costs.update import update
 from perfmodel.layers import Pass
 from perfmodel.model import Model
-from perfmodel.ops import greater, minimum, where
+from perfmodel.ops import added, greater, minimum, where
 from perfmodel.parallel import Parallel, groups
 from perfmodel.work import Collective, Pipeline, Repeat, Serial, Work, flops, total
 from perfmodel.workload import Training
@@ -50,7 +50,7 @@ def training_costs(model: Model, work: Training, layout: Parallel) -> Costs:
     tree = Serial("training step", (step.pipeline(), *step.after()))
     whole = parts(model, whole_step(work, p))
     counted = training_flops(whole)
-    repeated = sum(
+    repeated = added(
         block.repeat * total(_repeated(recomputed(block, work), work, model), flops) for block in whole.blocks
     )
     return Costs(
@@ -103,7 +103,7 @@ class _Step:
         check_names(self.parts, work)
         self.stages = deal(model.depth, layout)
         self.passes = layout.micro_batches(work.global_batch)
-        self.edges = minimum(layout.pp * layout.vpp / sum(block.repeat for block in self.parts.blocks), 1)
+        self.edges = minimum(layout.pp * layout.vpp / added(block.repeat for block in self.parts.blocks), 1)
         self.again = tuple(recomputed(block, work) for block in self.parts.blocks)
         blocks = [self._block(*pair) for pair in zip(self.parts.blocks, self.again, strict=True)]
         self.forward = Serial("forward", tuple(forward for forward, _ in blocks))
@@ -201,7 +201,7 @@ class _Step:
 
     def after(self) -> tuple[Work, ...]:
         """What follows once a step: gradients joined, weights updated."""
-        own = sum(self.parts.body_parameters().values()) * self.stages.middle.share
+        own = added(self.parts.body_parameters().values()) * self.stages.middle.share
         return (
             *quantised_once(own, self.work, self.layout),
             *self._joined(),
@@ -224,7 +224,7 @@ class _Step:
         """Parameter tensors of the stage with most of them [-]."""
         sizes = (
             self.parts.entry.tensors,
-            sum(b.copies * b.tensors for b in self.parts.blocks),
+            added(b.copies * b.tensors for b in self.parts.blocks),
             self.parts.exit.tensors,
         )
         return self.stages.fullest(*sizes).of(*sizes)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from perfmodel.estimation.machine import Machine
-from perfmodel.ops import greater, where
+from perfmodel.ops import added, greater, where
 from perfmodel.parallel import Ranks
 from perfmodel.work import Collective, Leaf, Stream, Work, kernels, total
 
@@ -41,4 +41,4 @@ def communicators(groups: dict[str, Ranks]) -> Any:
     groups : the ranks of each axis
     """
     axes = ("tp", "cp", "pp", "ep", "data")
-    return sum(where(greater(groups[axis].ranks, 1), 1.0, 0.0) for axis in axes if axis in groups)
+    return added(where(greater(groups[axis].ranks, 1), 1.0, 0.0) for axis in axes if axis in groups)

@@ -8,7 +8,7 @@ from typing import Any
 from perfmodel.efficiency import OverlapFit
 from perfmodel.estimation.timed import Timed, beside, leaf_times, repeated, series
 from perfmodel.formulas.pipeline import pipeline_time
-from perfmodel.ops import maximum, plain
+from perfmodel.ops import added, maximum, plain
 from perfmodel.schedules import Schedule, Shape, over_shapes, schedule
 from perfmodel.work import Matmul, Pipeline, Work
 
@@ -59,7 +59,7 @@ def pipelined(work: Pipeline, time: Callable[[Work], Timed], fit: OverlapFit) ->
 
 def _closed_form(work: Pipeline, parts: tuple[Timed, ...], compute: tuple[Timed, ...], hops: Any) -> Any:
     """Idle time of the slowest stage, with the messages that it waits for in fill and drain [s]."""
-    slowest, through = (sum((part.seconds for part in each), 0.0) for each in (compute, parts))
+    slowest, through = (added((part.seconds for part in each), 0.0) for each in (compute, parts))
     passes = work.micro_batches
     whole = pipeline_time(slowest=slowest, through=through, micro_batches=passes, chunks=work.chunks)
     return whole - passes * slowest + hops
@@ -96,7 +96,7 @@ def _recurrence(work: Pipeline, parts: tuple[Timed, ...], send: Timed, sends: Ti
 
     def ask(shape: Shape, delay: Any, waiting: Any, *given: Any) -> Any:
         if shape[0] == 1:
-            return shape[1] * sum(given[3 + 3 * part] + given[4 + 3 * part] for part in range(3))
+            return shape[1] * added(given[3 + 3 * part] + given[4 + 3 * part] for part in range(3))
         plan = schedule(work.schedule, stages=shape[0], micro_batches=shape[1], chunks=shape[2])
         forward, backward, weight = (_by_chunk(plan, given[:3], given[3 + kind :: 3]) for kind in range(3))
         spent = [cost + waiting for cost in forward], [cost + waiting for cost in backward], weight
@@ -116,7 +116,7 @@ PASSES = ("forward", "backward", "weight")
 def _passes(part: Timed) -> tuple[Any, Any, Any]:
     """Forward, backward in full, and the part of it that computes gradients of weights [s]."""
     forward, backward = part.parts
-    weight = sum((times * leaf.seconds for times, leaf in leaf_times(backward) if _is_weight(leaf)), 0.0)
+    weight = added((times * leaf.seconds for times, leaf in leaf_times(backward) if _is_weight(leaf)), 0.0)
     return forward.seconds, backward.seconds, weight
 
 

@@ -7,7 +7,7 @@ from typing import Any, NamedTuple
 
 from perfmodel.efficiency import OverlapFit
 from perfmodel.estimation.network import Route
-from perfmodel.ops import greater, maximum, minimum, where
+from perfmodel.ops import added, greater, maximum, minimum, where
 from perfmodel.work import Leaf
 
 __all__ = [
@@ -67,7 +67,7 @@ class Timed(NamedTuple):
     @property
     def hidden(self) -> Any:
         """Communication that runs beside compute, of all axes [s]."""
-        return sum(self.covered.values(), 0.0)
+        return added(self.covered.values(), 0.0)
 
 
 def _added(columns: Iterable[Shares]) -> Shares:
@@ -94,7 +94,7 @@ def series(name: str, parts: tuple[Timed, ...]) -> Timed:
     -------
     their sum
     """
-    seconds = sum([part.seconds for part in parts], 0.0)
+    seconds = added([part.seconds for part in parts], 0.0)
     covered = [part.covered for part in parts if part.covered]
     return Timed(name, "", seconds, NOTHING, _added(covered) if covered else NOTHING, 1, parts)
 

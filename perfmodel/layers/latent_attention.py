@@ -19,6 +19,7 @@ from perfmodel.layers.context import gathered_core, shared_core, split_core
 from perfmodel.layers.pointwise import norm, operators, rotation
 from perfmodel.layers.results import Result
 from perfmodel.layers.scores import stored_core
+from perfmodel.ops import added
 from perfmodel.work import Attention, Matmul, Serial, Work
 
 __all__ = ["LatentAttention"]
@@ -221,7 +222,7 @@ class LatentAttention(Layer):
         up = [results[name] for name in ("query", "key", "value")]
         _, *expanded = self._between(p, backward=False)
         work = Serial("up projections", (*(one.work for one in up), *expanded))
-        return {**super().parts(p), "mla up projection": (work, sum(one.bytes for one in up))}
+        return {**super().parts(p), "mla up projection": (work, added(one.bytes for one in up))}
 
     def saved_core(self, p: Pass) -> Any:
         """Softmax result; fused kernels keep a number a row."""

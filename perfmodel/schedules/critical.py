@@ -10,6 +10,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
+from perfmodel.ops import added
 from perfmodel.schedules.graph import Graph, graph
 from perfmodel.schedules.listing import KINDS
 from perfmodel.schedules.order import Order
@@ -37,7 +38,7 @@ class CriticalPath(NamedTuple):
         """The sum along it, for costs that are any kind of number: one a chunk, and that of a message [s]."""
         counts = (*self.forward, *self.backward, *self.weight, self.sends)
         costs = (*forward, *backward, *weight, send)
-        return sum((count * cost for count, cost in zip(counts, costs, strict=True)), 0.0)
+        return added((count * cost for count, cost in zip(counts, costs, strict=True)), 0.0)
 
 
 def critical_path(order: Order, **given: Any) -> CriticalPath:

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 
 from perfmodel.errors import InputError
-from perfmodel.ops import Number, maximum
+from perfmodel.ops import Number, added, maximum
 from perfmodel.schedules.listing import KINDS, Indices, listing
 from perfmodel.schedules.order import Order
 
@@ -63,5 +63,5 @@ def _peak(chunks: tuple[int, ...], saved: Sequence[Number], kind: Indices, chunk
     turns = (kind == KINDS.index("F")) & np.append(kind[1:] != KINDS.index("F"), True)
     most: Any = 0
     for counts in np.unique(held[turns], axis=0).tolist():
-        most = maximum(most, sum(count * saved[each] for count, each in zip(counts, chunks, strict=True)))
+        most = maximum(most, added(count * saved[each] for count, each in zip(counts, chunks, strict=True)))
     return most

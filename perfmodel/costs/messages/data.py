@@ -7,6 +7,7 @@ from collections.abc import Iterator
 from perfmodel.costs.messages.base import Job, Message
 from perfmodel.costs.parameters import local_parameters
 from perfmodel.layers import Layer, Mlp, SelfAttention
+from perfmodel.ops import added
 
 __all__ = ["buckets", "ddp", "fsdp2", "hsdp", "tensor_sizes"]
 
@@ -79,7 +80,7 @@ def ddp(job: Job) -> Iterator[Message]:
     sizes = [size * job.formats.held_bytes for layer in reversed(ordered) for size in tensor_sizes(layer)]
     filled = buckets(sizes)
     yield Message("forward", "broadcast", "replicate", 2, 4 * (len(sizes) + 1) + 4 * len(filled))
-    yield Message("backward", "all_reduce", "replicate", len(filled), sum(filled))
+    yield Message("backward", "all_reduce", "replicate", len(filled), added(filled))
 
 
 def fsdp2(job: Job, *, regather: bool = True, regather_ends: bool = True) -> Iterator[Message]:
@@ -99,7 +100,7 @@ def fsdp2(job: Job, *, regather: bool = True, regather_ends: bool = True) -> Ite
     p, formats, passes = job.p, job.formats, job.micro_batches
     layers = job.model.depth
     ends = local_parameters((*job.model.entry, *job.model.exit), p)
-    body = sum(block.repeat * local_parameters(block.layers, p) for block in job.model.blocks)
+    body = added(block.repeat * local_parameters(block.layers, p) for block in job.model.blocks)
     weights, gradients = passes * formats.weight_bytes, passes * formats.reduce_bytes
     yield Message("forward", "all_gather", "shard", passes * (layers + 1), weights * (body + ends))
     if regather:

@@ -8,6 +8,7 @@ from typing import Any, NamedTuple
 from perfmodel.costs.messages.base import Job, Message
 from perfmodel.errors import UnsupportedError
 from perfmodel.layers import Embedding, Head, Layer, Mlp, SelfAttention
+from perfmodel.ops import added
 
 __all__ = ["tensor", "whole_gradients"]
 
@@ -72,8 +73,8 @@ def tensor(job: Job, *, merged: bool = False, sequence: bool = False) -> Iterato
     modules = [(region.times * min(region.columns, 1), region.width) for region in regions]
 
     def sent(phase: Any, kind: str, parts: list[tuple[int, int]]) -> Message:
-        count = sum(times for times, _ in parts)
-        size = sum(times * width for times, width in parts)
+        count = added(times for times, _ in parts)
+        size = added(times * width for times, width in parts)
         return Message(phase, kind, "tp", count * job.micro_batches, size * each)
 
     logits = [(1, job.model.head.vocabulary)] if job.model.head is not None else []
@@ -94,6 +95,6 @@ def whole_gradients(job: Job) -> Iterator[Message]:
     FSDP2 wants them whole before it scatters them, and sends each alone.
     """
     whole = [(times, weight.size) for weight, times in job.model.weights() if weight.split is None]
-    count, size = sum(times for times, _ in whole), sum(times * size for times, size in whole)
+    count, size = added(times for times, _ in whole), added(times * size for times, size in whole)
     each = job.micro_batches * job.formats.weight_bytes
     yield Message("backward", "all_reduce", "tp", count * job.micro_batches, size * each)

@@ -11,7 +11,7 @@ from perfmodel.estimation.network.exchanges import dispatched, pairwise, rail_al
 from perfmodel.estimation.network.loads import outermost
 from perfmodel.estimation.network.placement import Hop, placement
 from perfmodel.estimation.network.reductions import hierarchical, nvls, nvls_tree, ring, sharp, tree
-from perfmodel.ops import at_least, certain, floor, greater, where
+from perfmodel.ops import added, at_least, certain, floor, greater, where
 from perfmodel.parallel import Ranks
 from perfmodel.work import Collective
 
@@ -106,7 +106,7 @@ def _send(work: Collective, m: Machine, group: Ranks) -> Message:
     shares = {name: several * seconds for name, seconds in wire.items()}
     latency = several * start
     route = Route(Choice(("send",), 0), Choice(tuple(tier.name for tier in m.tiers), index))
-    return Message(latency + sum(shares.values(), start=0.0), {"network_latency": latency, **shares}, route)
+    return Message(latency + added(shares.values(), start=0.0), {"network_latency": latency, **shares}, route)
 
 
 def _link(tier: TierRate, group: Ranks, m: Machine) -> Any:

@@ -7,7 +7,7 @@ from typing import Any, NamedTuple
 
 from perfmodel.estimation.machine import TierRate
 from perfmodel.formulas.torus import axis_all_to_all, axis_bandwidth, axis_hops
-from perfmodel.ops import at_least, ceil, greater, maximum, minimum, where
+from perfmodel.ops import added, at_least, ceil, greater, maximum, minimum, where
 from perfmodel.parallel import Ranks
 
 __all__ = ["Hop", "exchange_bandwidth", "gather_bandwidth", "placement", "torus_hops"]
@@ -77,7 +77,7 @@ def gather_bandwidth(hop: Hop) -> Any:
     if tier.mesh:  # a member's own links lead to the other members only
         return minimum(maximum(hop.inside - 1.0, 1.0) * tier.link, tier.bandwidth)
     if tier.torus:
-        wide = sum(
+        wide = added(
             axis_bandwidth(members=m, spacing=s, closed=c, link_bandwidth=tier.link) for m, s, c in _axes(hop)
         )
         return where(greater(hop.inside, 1), wide, tier.link)
@@ -102,7 +102,7 @@ def exchange_bandwidth(hop: Hop) -> Any:
 
 def torus_hops(hop: Hop) -> Any:
     """Steps that follow each other in a gather over all axes of a torus [-]."""
-    return sum(axis_hops(members=m, spacing=s, closed=c) for m, s, c in _axes(hop))
+    return added(axis_hops(members=m, spacing=s, closed=c) for m, s, c in _axes(hop))
 
 
 def _axes(hop: Hop) -> Iterator[tuple[Any, Any, Any]]:
