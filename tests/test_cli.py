@@ -60,6 +60,39 @@ def test_experts_are_shared_and_tokens_sent_as_told(capsys: pytest.CaptureFixtur
     assert "ep = 48 does not divide the 256 routed experts" in err
 
 
+SWEEP = "sweep llama-3.1-8b --cluster dgx-h100 --devices 8,16 --sequence-length 8192 --global-batch 128"
+
+
+def test_a_sweep_lists_the_best_and_why_others_are_none(capsys: pytest.CaptureFixture[str]) -> None:
+    code, out, err = run(f"{SWEEP} --tp 1,2,3 --recompute none,full --memory-bandwidth 1x,4TB/s", capsys)
+    assert code == 0, err
+    assert out.startswith("24 configurations (devices x tp x recompute x memory_bandwidth)")
+    assert "best by step_time:" in out
+    assert "tp · pp · cp does not divide the devices" in out
+
+
+def test_a_sweep_writes_files_and_json(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    axes = f"--tp=2,4 --sequence-parallel --overlap dp+tp,none --dp none --csv {tmp_path / 'all.csv'}"
+    code, out, err = run(f"{SWEEP} {axes} --top 2 --by mfu --json", capsys)
+    assert code == 0, err
+    found = json.loads(out)
+    assert found["rows"] == 8
+    assert len(found["columns"]["step_time"]) == 2
+    assert found["columns"]["mfu"] == sorted(found["columns"]["mfu"], reverse=True)
+    assert len((tmp_path / "all.csv").read_text().splitlines()) == 9
+    est = json.loads(run(
+        "estimate llama-3.1-8b --cluster dgx-h100 --devices 16 --sequence-length 8192 --global-batch 128 --tp 2 "
+        "--sequence-parallel --overlap dp,tp --json", capsys,
+    )[1])  # fmt: skip
+    assert est["step_time"] in found["columns"]["step_time"]
+
+
+def test_a_sweep_without_a_feasible_row_does_not_fit(capsys: pytest.CaptureFixture[str]) -> None:
+    code, out, _ = run("sweep llama-3.1-405b --device h100 --devices 8 --tp 2,4", capsys)
+    assert code == 1
+    assert "0 feasible" in out
+
+
 def test_a_job_that_does_not_fit(capsys: pytest.CaptureFixture[str]) -> None:
     code, out, _ = run("estimate llama-3.1-70b --cluster dgx-h100 --devices 8 --tp 8", capsys)
     assert code == 1
@@ -107,6 +140,11 @@ def test_explain_names_formula_inputs_and_source(capsys: pytest.CaptureFixture[s
         ("show nothing-like-this", "perfmodel show lists all"),
         ("validate no-such-file.jsonl", "no such file"),
         ("frobnicate", "frobnicate"),
+        (SWEEP + " --tpp 1,2", "did you mean pp or tp"),
+        (SWEEP + " --tp 1 2", "belongs to no option"),
+        (SWEEP + " --by steptime", "did you mean step_time"),
+        (SWEEP + " --software nemmo", "did you mean nemo"),
+        (SWEEP.replace("--cluster dgx-h100", ""), "give either --cluster"),
     ],
 )
 def test_bad_input_is_one_clear_error(command: str, says: str, capsys: pytest.CaptureFixture[str]) -> None:

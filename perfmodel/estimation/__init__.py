@@ -24,7 +24,7 @@ from perfmodel.workload import Inference, Serving, Training
 
 __all__ = [
     "Answer", "InferenceEstimate", "InferenceMemory", "Limiter", "Memory", "Overlapped", "ServingEstimate",
-    "SteadyState", "Timed", "TrainingEstimate", "as_run", "estimate",
+    "SteadyState", "Timed", "TrainingEstimate", "as_run", "estimate", "fits_in_force",
 ]  # fmt: skip
 
 
@@ -118,7 +118,7 @@ def estimate(
         )
     placed = layout.on(cluster.devices)
     placed.check(model, work)
-    chosen = _chosen(cluster, software, efficiency, serves=kind is not Training)
+    chosen = fits_in_force(cluster, work, software, efficiency)
     found: Answer = _ESTIMATES[kind](model, work, placed, cluster, chosen)
     return found
 
@@ -130,11 +130,24 @@ _ESTIMATES: dict[type, Callable[..., Any]] = {
 }
 
 
-def _chosen(
-    cluster: Cluster, software: str | None, efficiency: Efficiency | None, *, serves: bool
+def fits_in_force(
+    cluster: Cluster,
+    work: Training | Inference | Serving,
+    software: str | None,
+    efficiency: Efficiency | None,
 ) -> Efficiency:
-    """The fits in force: of the architecture, under the training stack or the inference engine."""
-    architecture = cluster.device.architecture
+    """The fits that an estimate uses: of the architecture, under the training stack or the inference engine.
+
+    Parameters
+    ----------
+    cluster, work, software, efficiency : as in `estimate`
+
+    Raises
+    ------
+    UnknownNameError
+        no such software; near names are suggested
+    """
+    architecture, serves = cluster.device.architecture, not isinstance(work, Training)
     if efficiency is None:
         of = Efficiency.serving if serves else Efficiency.of
         return of(architecture, software or "default")

@@ -124,7 +124,7 @@ def _refused(name: str, asked: Any, shape: tuple[Any, Any, Any]) -> Iterator[Bre
     """What a schedule says of its shape; each shape of a column is asked once."""
     reason = f"schedule = {name!r} refuses so many stages and micro-batches"
     if not any(isinstance(one, np.ndarray) for one in (asked, *shape)):
-        for fault in _shape_faults(name, *shape) if asked else ():
+        for fault in _shape_faults(name, *map(int, shape)) if asked else ():
             yield Breach(True, reason, partial(str, f"schedule = {name!r}: {fault}"))
         return
     asked, *columns = np.broadcast_arrays(asked, *shape)

@@ -1,0 +1,9 @@
+"""Many configurations at once: columns in, columns out, by the formulas that answer a single question."""
+
+from perfmodel.exploration.answers import ANSWERS, Answers
+from perfmodel.exploration.columns import Block, Named, evaluate
+from perfmodel.exploration.questions import Question
+from perfmodel.exploration.result import Row, Sweep
+from perfmodel.exploration.sweep import sweep
+
+__all__ = ["ANSWERS", "Answers", "Block", "Named", "Question", "Row", "Sweep", "evaluate", "sweep"]

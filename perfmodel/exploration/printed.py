@@ -1,0 +1,99 @@
+"""A sweep as a short table."""
+
+from __future__ import annotations
+
+from html import escape
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from perfmodel.units import show
+
+if TYPE_CHECKING:
+    from perfmodel.exploration.result import Sweep
+
+__all__ = ["SHOWN", "as_html", "as_text", "cell"]
+
+SHOWN = 5
+"""Rows and reasons that are printed [-]."""
+LARGE = 1e6
+"""From here on whole numbers are printed as others are [-]."""
+UNITS: dict[str, Any] = {"time": "s", "ttft": "s", "tpot": "s", "latency": "s", "total": "B", "capacity": "B"}
+
+
+def as_text(sweep: Sweep) -> str:
+    """A sweep in a few lines: how many rows, the best of them, and why others are not feasible.
+
+    Parameters
+    ----------
+    sweep : to be printed
+    """
+    words, part = _shown(sweep)
+    lines = [_title(sweep)]
+    if len(part):
+        table = [sweep.headline, *_cells(part)]
+        widths = [max(len(row[place]) for row in table) for place in range(len(sweep.headline))]
+        lines += [f"{words}:"]
+        lines += ["  " + "  ".join(c.rjust(w) for c, w in zip(row, widths, strict=True)) for row in table]
+    failed = _failed(sweep)
+    return "\n".join([*lines, *(["not feasible:"] if failed else []), *(f"  {line}" for line in failed)])
+
+
+def as_html(sweep: Sweep) -> str:
+    """The same for a notebook.
+
+    Parameters
+    ----------
+    sweep : to be shown
+    """
+    words, part = _shown(sweep)
+    head = "".join(f"<th>{escape(name)}</th>" for name in sweep.headline)
+    body = "".join(f"<tr>{''.join(f'<td>{escape(cell)}</td>' for cell in row)}</tr>" for row in _cells(part))
+    failed = "".join(f"<li>{escape(line)}</li>" for line in _failed(sweep))
+    return (
+        f"<p>{escape(_title(sweep))}</p><table><caption>{escape(words)}</caption><tr>{head}</tr>{body}</table>"
+        + (f"<p>not feasible:</p><ul>{failed}</ul>" if failed else "")
+    )
+
+
+def _title(sweep: Sweep) -> str:
+    varied = [" and ".join(axis.name for axis in axes) for axes in sweep.plan.dimensions if len(axes[0]) > 1]
+    axes = " x ".join(varied) or "nothing varies"
+    named = axes if len(axes) < 100 else f"{len(sweep.plan.axes)} axes"
+    cut = ", cancelled before its end" if sweep.partial else ""
+    return f"{len(sweep):,} configurations ({named}), {int(sweep['feasible'].sum()):,} feasible{cut}"
+
+
+def _shown(sweep: Sweep) -> tuple[str, Sweep]:
+    """Rows that are printed, and what they are."""
+    metric = next((name for name in sweep.headline if name in ("step_time", "latency", "ttft")), None)
+    if sweep.rows is not None or metric is None:
+        return "first rows", sweep.part(np.arange(min(SHOWN, len(sweep))))
+    return f"best by {metric}", sweep.top(SHOWN, metric)
+
+
+def _cells(part: Sweep) -> list[list[str]]:
+    return [[cell(name, row[name]) for name in part.headline] for row in (part[n] for n in range(len(part)))]
+
+
+def _failed(sweep: Sweep) -> list[str]:
+    reasons = list(sweep.reasons().items())
+    told = [f"{count:,} x {reason}" for reason, count in reasons[:SHOWN]]
+    return told + ([f"… and {len(reasons) - SHOWN} further reasons"] if len(reasons) > SHOWN else [])
+
+
+def cell(name: str, value: Any) -> str:
+    """A value as it is printed.
+
+    Parameters
+    ----------
+    name : of its column, which says its unit
+    value : in SI units
+    """
+    if isinstance(value, bool | str) or value is None:
+        return str(value)
+    unit = next((unit for word, unit in UNITS.items() if name.endswith(word)), None)
+    if unit is not None:
+        return show(float(value), unit)
+    plain = isinstance(value, int) or (value.is_integer() and abs(value) < LARGE)
+    return f"{value:,.0f}" if plain else f"{value:,.4g}"
