@@ -50,8 +50,8 @@ __version__ = "0.1.0"
 __all__ = [
     "Block", "Cluster", "Decoder", "Device", "Efficiency", "Encoder", "Engine", "Inference",
     "InferenceEstimate", "Link", "Model", "Node", "Parallel", "Serving", "ServingEstimate", "Software",
-    "Sweep", "Tier", "Training", "TrainingEstimate", "advise", "as_run", "attribution", "balance", "calibrate", "clusters",
-    "cnn", "compare", "crossover", "decoder", "devices", "diagnose", "dlrm", "efficiencies", "elasticities",
+    "Sweep", "Tier", "Training", "TrainingEstimate", "advise", "as_run", "attribution", "balance", "calibrate",
+    "clusters", "cnn", "compare", "crossover", "decoder", "devices", "diagnose", "dlrm", "efficiencies", "elasticities",
     "encoder", "engines", "errors", "estimate", "formula", "formulas", "lstm_classifier", "mlp", "models",
     "plot", "resnet50", "software", "sweep", "turning_point", "validate", "what_if",
 ]  # fmt: skip
