@@ -102,7 +102,9 @@ class Dual:
         return self.value >= _value(other)
 
     def __eq__(self, other: object) -> Any:
-        return self.value == _value(other)
+        """Alike in value and in all slopes: only then one may stand for the other."""
+        value, slopes = _parts(other)
+        return (self.value == value) & np.all(np.asarray(self.slopes) == slopes, axis=-1)
 
 
 def variables(values: Sequence[Any]) -> list[Dual]:
