@@ -11,7 +11,11 @@ from typing import TYPE_CHECKING, Any, ClassVar, NamedTuple
 
 import numpy as np
 
+from perfmodel.efficiency import Efficiency
 from perfmodel.estimation.timed import Timed, by_kind, leaf_times
+from perfmodel.hardware import Cluster
+from perfmodel.model import Model
+from perfmodel.parallel import Parallel
 
 if TYPE_CHECKING:
     import pandas
@@ -95,8 +99,20 @@ class Answer:
 
     kind: ClassVar[str]
     """What was estimated: training, inference or serving."""
+    model: Model
+    """What is run."""
+    layout: Parallel
+    """Degrees of parallelism, dp filled in."""
+    cluster: Cluster
+    """The machine."""
+    efficiency: Efficiency
+    """The fits in force."""
+    costs: Any
+    """What was counted."""
     tree: Timed
     """The work as a tree with seconds."""
+    peak: Any
+    """Dense peak of one device in the number format of the products [FLOP/s]."""
 
     @cached_property
     def resources(self) -> dict[str, Any]:

@@ -1,31 +1,7 @@
 """Estimate -> text, tables, JSON, HTML and an explanation of every number."""
 
-from perfmodel.report.explain import Entry, cited, entries, explain
-from perfmodel.report.tables import (
-    RESOURCES,
-    TERMS,
-    describe,
-    headline,
-    to_dict,
-    to_frame,
-    to_html,
-    to_text,
-)
+from perfmodel.report.explanation import Entry, cited, entries
+from perfmodel.report.tables import RESOURCES, TERMS
 from perfmodel.report.trace import slices, trace_events
 
-__all__ = [
-    "RESOURCES",
-    "TERMS",
-    "Entry",
-    "cited",
-    "describe",
-    "entries",
-    "explain",
-    "headline",
-    "slices",
-    "to_dict",
-    "to_frame",
-    "to_html",
-    "to_text",
-    "trace_events",
-]  # fmt: skip
+__all__ = ["RESOURCES", "TERMS", "Entry", "cited", "entries", "slices", "trace_events"]
