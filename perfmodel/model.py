@@ -129,8 +129,7 @@ class Model(Spec):
     @cached_property
     def hidden(self) -> int:
         """Width of the residual stream [-]."""
-        widths = [getattr(layer, "hidden", 0) for block in self.blocks for layer in block.layers]
-        return max(widths, default=0)
+        return max((getattr(one, "hidden", 0) for block in self.blocks for one in block.layers), default=0)
 
     def layers(self) -> Iterable[tuple[Layer, int]]:
         """Every layer with how many times it stands in the model."""
@@ -336,6 +335,12 @@ class Model(Spec):
     def head(self) -> Head | None:
         """The output projection, if the model has one."""
         return next((layer for layer in self.exit if isinstance(layer, Head)), None)
+
+    @property
+    def generates(self) -> bool:
+        """It has a head over its vocabulary, and keeps keys, values or a state of what it has read."""
+        kept = (one.kv_bytes(1, 1) or one.state_bytes(1) for block in self.blocks for one in block.layers)
+        return self.head is not None and any(kept)
 
     @property
     def vocabulary(self) -> int:

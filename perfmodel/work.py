@@ -18,7 +18,7 @@ from perfmodel.ops import Number, added, greater, maximum, where
 
 __all__ = [
     "Attention", "Collective", "Leaf", "Matmul", "Overlap", "Pipeline", "Repeat", "Serial", "Stage", "Stages",
-    "Stream", "Transfer", "Work", "flops", "kernels", "leaves", "memory_bytes", "total",
+    "Stream", "Transfer", "Work", "flops", "held_bytes", "kernels", "leaves", "memory_bytes", "total",
 ]  # fmt: skip
 
 
@@ -342,6 +342,27 @@ def memory_bytes(leaf: Leaf) -> Any:
         return passes * leaf.sequences * leaf.head_dim * once
     if isinstance(leaf, Stream):
         return leaf.bytes
+    return 0
+
+
+def held_bytes(leaf: Leaf) -> Any:
+    """Bytes of what a leaf reads that lies in memory from earlier: weights, cached keys and values [B].
+
+    Examples
+    --------
+    >>> held_bytes(Matmul("up", 8, 4, 2, weight_bytes=0.5))
+    4.0
+    """
+    if isinstance(leaf, Matmul):
+        return (
+            leaf.batch
+            * leaf.k
+            * leaf.n
+            * (leaf.operand_bytes if leaf.weight_bytes is None else leaf.weight_bytes)
+        )
+    if isinstance(leaf, Attention):
+        kv_bytes = leaf.element_bytes if leaf.kv_bytes is None else leaf.kv_bytes
+        return 2 * leaf.sequences * leaf.keys * leaf.kv_heads * leaf.head_dim * kv_bytes
     return 0
 
 

@@ -9,7 +9,7 @@ import pytest
 
 import perfmodel as pm
 from perfmodel.errors import InputError
-from perfmodel.report import cited, entries
+from perfmodel.report import cited, entries, remedies
 
 
 @pytest.fixture(scope="module")
@@ -117,3 +117,122 @@ def test_the_first_line_names_what_is_not_as_usual(est: pm.TrainingEstimate) -> 
     odd = pm.estimate(est.model, est.work, est.layout.replace(**unusual), est.cluster)
     told = "dp 2, context by all_gather, schedule gpipe, order tp pp cp dp, hsdp of 4, micro batch 1"
     assert told in repr(odd).splitlines()[0]
+
+
+@pytest.fixture(scope="module")
+def batch() -> pm.InferenceEstimate:
+    work = pm.Inference(batch=32, input_length=1024, output_length=256, weight_dtype="fp8", kv_dtype="fp8")
+    cluster = pm.Cluster.load("dgx-h100", devices=8)
+    return pm.estimate(pm.Model.load("llama-3.1-70b"), work, pm.Parallel(tp=8), cluster, software="vllm")
+
+
+@pytest.fixture(scope="module")
+def load() -> pm.ServingEstimate:
+    work = pm.Serving(input_length=1024, output_length=256, request_rate=8)
+    cluster = pm.Cluster.load("dgx-h100", devices=1)
+    return pm.estimate(pm.Model.load("llama-3.1-8b"), work, pm.Parallel(), cluster, software="vllm")
+
+
+def test_a_batch_on_one_screen(batch: pm.InferenceEstimate) -> None:
+    first, *lines = repr(batch).splitlines()
+    assert "tp 8, dp 1, batch 32 x (1024 tokens in, 256 out), weights fp8, cache fp8" in first
+    assert len(lines) < 35
+    answers = (
+        "time to first token",
+        "time per output token",
+        "throughput",
+        "MFU of prefill",
+        "MBU of decode",
+    )
+    for name in (*answers, "prefill limited by", "decode limited by", "hopper+vllm", "cache"):
+        assert name in repr(batch)
+
+
+@pytest.mark.parametrize(
+    ("model", "fields", "told"),
+    [
+        ("vit-large", {"output_length": 0}, "images/s"),
+        ("resnet-50", {}, "images/s"),
+        ("bert-large", {"input_length": 384}, "samples/s"),
+        ("dlrm-mlperf", {}, "samples/s"),
+    ],
+)
+def test_models_that_only_read_have_no_tokens(model: str, fields: dict[str, Any], told: str) -> None:
+    job = pm.Inference(batch=32, **fields)
+    found = pm.estimate(pm.Model.load(model), job, pm.Parallel(), pm.Cluster.load("dgx-h100", devices=1))
+    assert told in repr(found)
+    for absent in ("first token", "MBU", "cache", "tokens/s"):
+        assert absent not in repr(found)
+    assert found.to_dict()["memory"]["most_sequences"] is None
+
+
+def test_requests_on_one_screen(load: pm.ServingEstimate) -> None:
+    assert "8 requests/s x (1024 tokens in, 256 out), weights bf16, cache bf16" in repr(load).splitlines()[0]
+    for name in ("time to first token", "in 99 of 100", "running batch", "max concurrency", "limited by"):
+        assert name in repr(load)
+
+
+@pytest.mark.parametrize("kind", ["batch", "load"])
+def test_views_of_inference_agree(kind: str, request: pytest.FixtureRequest) -> None:
+    est: Any = request.getfixturevalue(kind)
+    found = est.to_dict()
+    assert json.loads(json.dumps(found, allow_nan=False)) == found
+    kinds = ("weights", "cache", "activations", "overhead")
+    assert sum(found["memory"][kind] for kind in kinds) == pytest.approx(found["memory"]["total"])
+    assert sum(found["terms"].values()) == pytest.approx(found["latency"])
+    assert sum(found["resources"].values()) == pytest.approx(found["latency"])
+    shares = est.to_frame().groupby("quantity").share.sum()
+    assert shares.tolist() == pytest.approx([1.0] * len(shares))
+    assert "<script" not in est._repr_html_()
+    assert "<table" in est._repr_html_()
+
+
+def test_phases_add_up(batch: pm.InferenceEstimate) -> None:
+    found = batch.to_dict()
+    assert found["latency"] == pytest.approx(found["prefill_time"] + 255 * found["decode_time"])
+    for name in ("prefill", "decode"):
+        phase = found["phases"][name]
+        assert sum(phase["terms"].values()) == pytest.approx(phase["seconds"])
+    assert found["mbu"] * 3.35e12 * found["decode_time"] == pytest.approx(found["held_bytes"])
+
+
+@pytest.mark.parametrize("kind", ["batch", "load"])
+def test_every_number_of_inference_is_explained(kind: str, request: pytest.FixtureRequest) -> None:
+    est: Any = request.getfixturevalue(kind)
+    found = list(entries(est))
+    assert len(found) > 15
+    for entry in found:
+        assert entry.value, entry
+        assert entry.formula, entry
+        assert entry.source, entry
+    assert {"memory: weights", "memory: cache", "facts", "fits"} <= {entry.quantity for entry in found}
+    assert f"{est.memory.sequences:g}" in est.explain()
+
+
+def test_what_does_not_fit_says_what_would() -> None:
+    job = pm.Inference(batch=64, input_length=4096, output_length=100)
+    cluster = pm.Cluster.load("dgx-h100", devices=1)
+    est = pm.estimate(pm.Model.load("llama-3.1-8b"), job, pm.Parallel(), cluster)
+    assert "would fit" not in repr(est)
+    long = pm.estimate(est.model, job.replace(input_length=30_000), est.layout, cluster)
+    assert not long.fits
+    assert "over)" in repr(long)
+    assert "would fit with" in repr(long)
+    for remedy in remedies(long):
+        kept = {name: value for name, value in remedy.change.items() if name not in ("tp", "devices")}
+        layout = long.layout.replace(tp=remedy.change.get("tp", 1))
+        grown = cluster.replace(devices=remedy.change.get("devices", 1))
+        again = pm.estimate(long.model, long.work.replace(**kept), layout, grown, efficiency=long.efficiency)
+        assert again.fits, remedy
+        assert again.memory.total == remedy.total
+    by_name = {name: value for remedy in remedies(long) for name, value in remedy.change.items()}
+    more = long.work.replace(batch=by_name["batch"] + 1)
+    assert not pm.estimate(long.model, more, long.layout, cluster).fits
+    longer = long.work.replace(input_length=by_name["input_length"] + 1)
+    assert not pm.estimate(long.model, longer, long.layout, cluster).fits
+
+
+def test_compare_takes_any_kind(batch: pm.InferenceEstimate, load: pm.ServingEstimate) -> None:
+    table = pm.compare({"batch": batch, "load": load})
+    assert table.loc["batch", "ttft"] == batch.ttft
+    assert table.loc["load", "output_tokens_per_second"] == load.output_tokens_per_second

@@ -13,7 +13,7 @@ from perfmodel.model import Model
 from perfmodel.ops import certain, maximum, minimum
 from perfmodel.parallel import Parallel, Ranks, groups
 from perfmodel.walk import Entrance
-from perfmodel.work import Collective, Repeat, Serial, Transfer, Work, flops, total
+from perfmodel.work import Collective, Repeat, Serial, Transfer, Work, flops, held_bytes, total
 from perfmodel.workload import Inference, Served
 
 __all__ = [
@@ -32,6 +32,7 @@ class InferenceCosts(NamedTuple):
     steps : of decode [-]
     memory : one entry for each kind of pipeline stage: first, middle, last
     prefill_flops, decode_flops : of the whole job, and of one step of it [FLOP]
+    held : weights, keys and values that each device reads in a step of decode [B]
     samples : sequences or images of the whole job [-]
     entered : a prompt's pass as it enters the model
     groups : the ranks of each axis
@@ -44,6 +45,7 @@ class InferenceCosts(NamedTuple):
     memory: tuple[Footprint, ...]
     prefill_flops: Any
     decode_flops: Any
+    held: Any
     samples: Any
     entered: Pass
     groups: dict[str, Ranks]
@@ -52,7 +54,13 @@ class InferenceCosts(NamedTuple):
 
 
 def inference_costs(
-    model: Model, work: Inference, layout: Parallel, *, pipelined: bool = True, reserved: bool = True
+    model: Model,
+    work: Inference,
+    layout: Parallel,
+    *,
+    pipelined: bool = True,
+    reserved: bool = True,
+    pass_tokens: Any = None,
 ) -> InferenceCosts:
     """Everything one batch asks of each device, counted.
 
@@ -63,6 +71,7 @@ def inference_costs(
     layout : degrees of parallelism, dp set
     pipelined : a pipeline has a part of the batch in every stage; else one at a time
     reserved : the cache keeps every position, also those that a window has passed
+    pass_tokens : most tokens that the engine takes into one pass, whose activations are alive together; None is all [-]
 
     Returns
     -------
@@ -78,27 +87,36 @@ def inference_costs(
     sequences = replica / passes
     prompt = prefill_pass(model, work, layout, sequences=sequences)
     token = decode_pass(work, prompt, sequences=sequences, context=work.context)
+    step = decode_step(model, work, token, layout) if work.decoded else None
     return InferenceCosts(
         prefill=prompts(model, work, prompt, layout, passes=passes) if work.prefills else None,
-        decode=decode_step(model, work, token, layout) if work.decoded else None,
+        decode=step,
         steps=work.steps,
         memory=footprints(
             model,
             work,
             layout,
-            prompt if work.prefills else token,
+            _largest(prompt if work.prefills else token, pass_tokens),
             sequences=replica,
             context=work.longest,
             reserved=reserved,
         ),
         prefill_flops=_flops(model, prompt, work) if work.prefills else 0.0,
         decode_flops=_flops(model, token, work) if work.decoded else 0.0,
+        held=0.0 if step is None else passes / layout.pp * total(step, held_bytes),
         samples=work.batch,
         entered=prompt,
         groups=groups(layout),
         dtype=prompt.dtype,
         core_dtype=prompt.core_dtype,
     )
+
+
+def _largest(p: Pass, tokens: Any) -> Pass:
+    """The part of a pass that is alive at once."""
+    if tokens is None:
+        return p
+    return p._replace(sequences=minimum(p.sequences, tokens / p.queries))
 
 
 def prefill_pass(model: Model, work: Served, layout: Parallel, *, sequences: Any) -> Pass:

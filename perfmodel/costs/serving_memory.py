@@ -142,7 +142,8 @@ def footprints(
         block.copies * (weight_bytes(block.plain, p, formats) + _adapters(block, p, work))
         for block in found.blocks
     )
-    layers = [(layer, block.repeat) for block in found.blocks for layer in block.plain]
+    kept = found.blocks if model.generates else ()
+    layers = [(layer, block.repeat) for block in kept for layer in block.plain]
     each = cache_bytes(layers, p, context, reserved=reserved)
     more = cache_bytes(layers, p, context + 1, reserved=reserved) - each
     alive = _alive(found, p)

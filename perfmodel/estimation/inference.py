@@ -38,7 +38,14 @@ def estimate_inference(
     the estimate
     """
     recipe = recipe_of(efficiency)
-    costs = inference_costs(model, work, layout, pipelined=recipe.pipelined, reserved=recipe.keeps_all)
+    costs = inference_costs(
+        model,
+        work,
+        layout,
+        pipelined=recipe.pipelined,
+        reserved=recipe.keeps_all,
+        pass_tokens=recipe.prefill_tokens if recipe.chunked else None,
+    )
     rates = machine(cluster, efficiency, (costs.dtype, costs.core_dtype))
     graphs = recipe.graphs if work.graphs is None else work.graphs
     prefill, decode = phases(costs, rates, graphs, hosts=layout.pp if recipe.pipelined else 1)

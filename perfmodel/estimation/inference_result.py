@@ -12,6 +12,8 @@ from perfmodel.efficiency import Efficiency
 from perfmodel.errors import InputError, UnsupportedError
 from perfmodel.estimation.answer import Answer, Limiter, limiter_of
 from perfmodel.estimation.timed import Timed
+from perfmodel.formulas.inference import model_bandwidth_utilisation
+from perfmodel.formulas.training import model_flops_utilisation
 from perfmodel.hardware import Cluster
 from perfmodel.model import Model
 from perfmodel.ops import at_least, floor, maximum
@@ -164,8 +166,8 @@ class InferenceEstimate(Answer):
 
     @property
     def tpot(self) -> Any:
-        """Time of each further token of a sequence: `decode_time` [s]."""
-        return self.decode_time
+        """Time of each further token of a sequence: `decode_time`, over the tokens that a step brings [s]."""
+        return self.decode_time / self.work.tokens_per_step
 
     @property
     def latency(self) -> Any:
@@ -176,6 +178,11 @@ class InferenceEstimate(Answer):
     def output_tokens_per_second(self) -> Any:
         """Tokens that all replicas generate each second [1/s]."""
         return self.work.batch * self.work.output_length / self.latency
+
+    @property
+    def output_tokens_per_second_per_device(self) -> Any:
+        """The same for one device [1/s]."""
+        return self.output_tokens_per_second / self.cluster.devices
 
     @property
     def total_tokens_per_second(self) -> Any:
@@ -191,18 +198,25 @@ class InferenceEstimate(Answer):
     def mfu(self) -> Any:
         """Model FLOPs of the whole batch over what the dense peak could do [-]."""
         done = self.costs.prefill_flops + self.costs.steps * self.costs.decode_flops
-        return done / (self.cluster.devices * self.peak * self.latency)
+        return self._utilisation(done, self.latency)
+
+    @property
+    def prefill_mfu(self) -> Any:
+        """Model FLOPs of prefill over what the dense peak could do in its time [-]."""
+        return 0.0 if self.prefill is None else self._utilisation(self.costs.prefill_flops, self.prefill_time)
+
+    def _utilisation(self, done: Any, time: Any) -> Any:
+        return model_flops_utilisation(
+            flops=done, devices=self.cluster.devices, peak=self.peak, step_time=time
+        )
 
     @property
     def mbu(self) -> Any:
-        """Weights and cache read in a step of decode over what the memory could deliver: bandwidth utilisation [-]."""
-        read = self.memory.weights + self.memory.cache * self.costs_context_share
-        return read / (self.cluster.device.memory_bandwidth * maximum(self.decode_time, 1e-300))
-
-    @property
-    def costs_context_share(self) -> Any:
-        """Mean context of decode over the longest [-]."""
-        return self.work.context / maximum(self.work.longest, 1)
+        """Weights and cache that a step of decode reads over what the memory could deliver meanwhile [-]."""
+        if self.decode is None:
+            return 0.0
+        bandwidth = self.cluster.device.memory_bandwidth
+        return model_bandwidth_utilisation(held=self.costs.held, bandwidth=bandwidth, time=self.decode_time)
 
     @property
     def fits(self) -> Any:

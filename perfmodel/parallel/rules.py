@@ -22,6 +22,7 @@ from perfmodel.parallel.pipeline_rules import (
 from perfmodel.parallel.serving_rules import (
     batch_reaches_replicas,
     context_is_known,
+    generated_by_a_decoder,
     one_chunk_a_stage,
     sequences_are_whole,
     split_caches_are_copies,
@@ -296,6 +297,7 @@ SERVING_RULES: tuple[Callable[..., Iterator[Breach]], ...] = (
     split_caches_are_copies,
     one_chunk_a_stage,
     sequences_are_whole,
+    generated_by_a_decoder,
     context_is_known,
 )
 """Those of inference and serving, where nothing goes backward."""

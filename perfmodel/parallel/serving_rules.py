@@ -14,8 +14,8 @@ if TYPE_CHECKING:
     from perfmodel.workload import Served
 
 __all__ = [
-    "batch_reaches_replicas", "context_is_known", "one_chunk_a_stage", "sequences_are_whole",
-    "split_caches_are_copies",
+    "batch_reaches_replicas", "context_is_known", "generated_by_a_decoder", "one_chunk_a_stage",
+    "sequences_are_whole", "split_caches_are_copies",
 ]  # fmt: skip
 
 
@@ -93,12 +93,24 @@ def sequences_are_whole(layout: Degrees, model: Model, work: Served) -> Iterator
     )
 
 
+def generated_by_a_decoder(layout: Degrees, model: Model, work: Served) -> Iterator[Breach]:
+    """Encoders and models of images read, and generate nothing."""
+    yield Breach(
+        (work.output_length > 1) & (not model.generates),
+        "the model generates no tokens",
+        lambda: (
+            f"output_length = {work.output_length}, but {model.name} reads and generates nothing; valid: 0 or 1 "
+            f"(one pass); nearest: output_length = 1"
+        ),
+    )
+
+
 def context_is_known(layout: Degrees, model: Model, work: Served) -> Iterator[Breach]:
     """The last token has a position that the model knows."""
     most, prompt = model.most_positions, work.input_length
     if most is None or prompt is None:
         return
-    last = prompt + work.output_length
+    last = prompt + max(work.output_length - 1, 0)
     yield Breach(
         prompt > most,
         "input_length exceeds the model's positions",
@@ -110,7 +122,7 @@ def context_is_known(layout: Degrees, model: Model, work: Served) -> Iterator[Br
         (prompt <= most) & (last > most),
         "input_length + output_length exceeds the model's positions",
         lambda: (
-            f"input_length + output_length = {prompt} + {work.output_length} = {last} exceeds the {most} positions "
-            f"of {model.name}; nearest: output_length = {most - prompt}"
+            f"input_length + output_length - 1 = {prompt} + {work.output_length} - 1 = {last} exceeds the {most} "
+            f"positions of {model.name}; nearest: output_length = {most - prompt + 1}"
         ),
     )

@@ -12,8 +12,8 @@ from perfmodel.parallel import AXES, Parallel
 from perfmodel.units import Dimension, show
 
 __all__ = [
-    "RESOURCES", "TERMS", "Row", "Table", "band_told", "frame", "html_page", "kind_rows", "limits", "pandas_module",
-    "spread", "term_rows", "text_page", "throughput",
+    "RESOURCES", "SERVED_TERMS", "TERMS", "Row", "Table", "band_told", "frame", "html_page", "kind_rows", "limits",
+    "pandas_module", "spread", "term_rows", "text_page", "throughput",
 ]  # fmt: skip
 
 TERMS = {
@@ -31,8 +31,12 @@ TERMS = {
     "host": "waiting for the host",
     "stragglers": "waiting for the slowest device",
     "input": "waiting for samples",
+    "queue": "waiting for other requests",
 }
 """Kinds of work, as printed."""
+
+SERVED_TERMS = TERMS | {"memory-bound": "norms, activations and other streams"}
+"""The same where nothing is trained."""
 
 RESOURCES = {
     "compute": "matrix units",
@@ -50,6 +54,7 @@ RESOURCES = {
     "host_launch": "host",
     "stragglers": "slowest device",
     "input_pipeline": "input pipeline",
+    "queue": "other requests",
 }
 """Resources, as printed."""
 
@@ -86,15 +91,16 @@ class Table(NamedTuple):
     more: tuple[str, ...] = ()
 
 
-def term_rows(terms: Mapping[str, Any], whole: Any) -> list[Row]:
+def term_rows(terms: Mapping[str, Any], whole: Any, words: Mapping[str, str] = TERMS) -> list[Row]:
     """Terms of a time, the longest first.
 
     Parameters
     ----------
     terms : seconds by kind of work [s]
     whole : their sum [s]
+    words : for each kind of work
     """
-    rows = [Row(TERMS.get(name, name), value, value / whole) for name, value in terms.items() if value > 0]
+    rows = [Row(words.get(name, name), value, value / whole) for name, value in terms.items() if value > 0]
     return sorted(rows, key=lambda row: -row.share)
 
 

@@ -250,6 +250,11 @@ SAMPLES = {
     },
     "queueing.mean_burst_wait": {"requests": [1, 5, 128], "service": [0.1, 0.0, 0.05]},
     "queueing.speculated_tokens": {"drafted": [0, 3, 5], "acceptance": [0.5, 0.8, 0.0]},
+    "inference.model_bandwidth_utilisation": {
+        "held": [14e9, 0, 1e6],
+        "bandwidth": [2e12, 3.35e12, 1e11],
+        "time": [0.014, 0.01, 1e-3],
+    },
     "training.model_flops_utilisation": {
         "flops": [4e15, 0],
         "devices": [8, 1],

@@ -89,7 +89,8 @@ def _formula(leaf: Timed) -> Callable[..., Any]:
         return ALGORITHMS.get(name, smooth_alpha_beta)
     if isinstance(work, Transfer):
         return copy_time
-    return flash_attention_flops if isinstance(work, Attention) else operator_time
+    prompts = isinstance(work, Attention) and not work.decode
+    return flash_attention_flops if prompts else operator_time
 
 
 def _demands(work: Leaf, est: Answer) -> dict[str, str]:
@@ -119,6 +120,9 @@ def _demands(work: Leaf, est: Answer) -> dict[str, str]:
         return shape | found | fits
     if isinstance(work, Attention):
         fused = est.efficiency.attention
+        if work.decode:
+            reached = fused.memory if fused.decode_memory is None else fused.decode_memory
+            return found | {"keys": f"{work.keys:g} of {work.sequences:g} sequences", "e_m": f"{reached:g}"}
         return found | {
             "d": str(work.head_dim),
             "d_0": f"{fused.softmax_dims:g}",

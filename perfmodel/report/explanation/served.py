@@ -1,0 +1,73 @@
+"""Memory of inference and serving, explained."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any
+
+from perfmodel.report.explanation.entry import Entry
+from perfmodel.units import show
+
+__all__ = ["served_memory"]
+
+
+def served_memory(est: Any) -> Iterator[Entry]:
+    """Each kind of memory on the fullest stage, and what the engine takes of the device.
+
+    Parameters
+    ----------
+    est : of inference or serving
+
+    Yields
+    ------
+    one entry a kind
+    """
+    memory, formats, layout = est.memory, est.work.formats, est.layout
+    yield Entry(
+        "memory: weights",
+        show(memory.weights, "B"),
+        "parameters of the stage on one rank x bytes of their format, scales included",
+        {
+            "matrices": f"{8 * formats.weight_bytes:g} bits",
+            "routed experts": f"{8 * formats.expert_bytes:g} bits",
+            "token table and head": f"{8 * formats.head_bytes:g} bits",
+            "tp": str(layout.tp),
+            "stage": memory.stage,
+        },
+        "perfmodel.workload.quantisation",
+    )
+    if est.model.generates:
+        yield Entry(
+            "memory: cache",
+            show(memory.cache, "B"),
+            "sequences of a replica x bytes of one at its longest",
+            {
+                "sequences": f"{memory.sequences:g}",
+                "of one": show(memory.per_sequence, "B"),
+                "of one token more": show(memory.per_token, "B"),
+                "element": f"{8 * formats.kv_bytes:g} bits",
+            },
+            "perfmodel.costs.serving_memory",
+        )
+    yield Entry(
+        "memory: activations",
+        show(memory.activations, "B"),
+        "tensors of the largest layer with what enters and leaves it, or the logits",
+        {},
+        "perfmodel.costs.serving_memory",
+    )
+    declared = est.efficiency.overhead
+    yield Entry(
+        "memory: overhead",
+        show(memory.overhead, "B"),
+        "context + communication x axes of more than one rank",
+        {"context": show(declared.context, "B"), "communication": show(declared.communication, "B")},
+        f"efficiency {est.efficiency.id}, declared",
+    )
+    yield Entry(
+        "memory: available",
+        show(memory.available, "B"),
+        "share that the engine takes x capacity of the device",
+        {"share": f"{memory.share:.0%}", "capacity": show(memory.capacity, "B")},
+        f"engine {est.efficiency.software or 'default'}, recipe.memory_share",
+    )
