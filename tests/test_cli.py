@@ -25,6 +25,60 @@ def run(command: str, capsys: pytest.CaptureFixture[str]) -> tuple[int, str, str
     return int(stop.value.code or 0), out, err
 
 
+SERVED = (
+    "llama-3.1-70b --cluster dgx-h100 --tp 8 --input 1024 --output 256 --weights fp8 --kv fp8 --software vllm"
+)
+
+
+def test_a_batch_of_inference(capsys: pytest.CaptureFixture[str]) -> None:
+    code, out, err = run(f"estimate {SERVED} --inference --batch 32", capsys)
+    assert code == 0, err
+    assert "batch 32 x (1024 tokens in, 256 out), weights fp8, cache fp8" in out
+    assert "time per output token" in out
+    code, out, _ = run(f"estimate {SERVED} --inference --batch 32 --json --explain", capsys)
+    found = json.loads(out)
+    assert found["workload"]["batch"] == 32
+    assert found["latency"] == pytest.approx(found["prefill_time"] + 255 * found["decode_time"])
+
+
+def test_a_batch_that_does_not_fit_says_what_would(capsys: pytest.CaptureFixture[str]) -> None:
+    job = (
+        "estimate llama-3.1-70b --cluster dgx-h100 --devices 1 --inference --batch 8 --input 1024 --output 64"
+    )
+    code, out, _ = run(job, capsys)
+    assert code == 1
+    assert "does NOT fit (" in out
+    assert "tp = 2, devices = 2; or weight_dtype = int4_g128" in out
+    code, out, _ = run(f"{job} --json", capsys)
+    assert code == 1
+    assert json.loads(out)["remedies"][0]["change"] == {"tp": 2, "devices": 2}
+
+
+@pytest.mark.parametrize("load", ["--concurrency 64", "--request-rate 4", ""])
+def test_a_load_of_requests(load: str, capsys: pytest.CaptureFixture[str]) -> None:
+    code, out, err = run(f"estimate {SERVED} --serving {load} --json", capsys)
+    assert code == 0, err
+    found = json.loads(out)
+    assert found["max_concurrency"] >= found["batch"] > 0
+    assert found["ttft_percentiles"]["99"] >= found["ttft_percentiles"]["50"]
+
+
+def test_an_image_model_has_no_tokens(capsys: pytest.CaptureFixture[str]) -> None:
+    code, out, err = run("estimate vit-large --device l4 --devices 1 --inference --batch 64", capsys)
+    assert code == 0, err
+    assert "images/s" in out
+
+
+def test_engines_are_listed_and_shown(capsys: pytest.CaptureFixture[str]) -> None:
+    code, out, _ = run("show engines --json", capsys)
+    assert code == 0
+    assert list(json.loads(out)) == ["engine"]
+    assert "vllm" in json.loads(out)["engine"]
+    code, out, _ = run("show vllm", capsys)
+    assert code == 0
+    assert "memory_share" in out
+
+
 def test_a_job_keeps_and_offloads_what_it_is_told(capsys: pytest.CaptureFixture[str]) -> None:
     chosen = "--recompute full --recompute-policy save_qkv_proj --recompute-keep output"
     code, out, err = run(
@@ -137,6 +191,20 @@ def test_explain_names_formula_inputs_and_source(capsys: pytest.CaptureFixture[s
         (JOB + " --sharding zero9", "sharding"),
         (JOB + " --overlap dp,xx", "overlap"),
         (JOB + " --efficiency hoper", "did you mean hopper"),
+        (f"estimate {SERVED} --batch 8", "mean nothing for training"),
+        (f"estimate {SERVED} --inference --serving", "give one"),
+        (
+            f"estimate {SERVED} --inference --vpp 2 --global-batch 8",
+            "--global-batch, --vpp mean nothing for --inference",
+        ),
+        (f"estimate {SERVED} --inference --concurrency 8", "--concurrency means nothing for --inference"),
+        (f"estimate {SERVED} --serving --batch 8", "--batch means nothing for --serving"),
+        (f"estimate {SERVED} --serving --as-run", "--as-run follows recipes of training"),
+        (f"estimate {SERVED} --serving --concurrency 8 --request-rate 8", "two kinds of load"),
+        (f"estimate {SERVED} --inference".replace("--weights fp8", "--weights fp9"), "did you mean fp8"),
+        (f"estimate {SERVED} --inference".replace("vllm", "vlllm"), "unknown engine"),
+        (f"estimate {SERVED} --inference".replace("dgx-h100", "dgx-a100"), "fp8"),
+        ("estimate llama-3.1-70b --device h100 --devices 1 --inference", "input_length is missing"),
         ("show nothing-like-this", "perfmodel show lists all"),
         ("validate no-such-file.jsonl", "no such file"),
         ("frobnicate", "frobnicate"),

@@ -27,6 +27,7 @@ LISTS = {
     "system": pm.clusters,
     "efficiency": pm.efficiencies,
     "software": pm.software,
+    "engine": pm.engines,
     "link": links,
 }
 LOADERS: dict[str, Any] = {
@@ -35,6 +36,7 @@ LOADERS: dict[str, Any] = {
     "system": pm.Node.load,
     "efficiency": pm.Efficiency.load,
     "software": pm.Software.load,
+    "engine": pm.Engine.load,
     "link": pm.Link.load,
 }
 
@@ -42,7 +44,10 @@ LOADERS: dict[str, Any] = {
 @app.command()
 def show(
     name: Annotated[
-        str | None, typer.Argument(help="A model, device, system, link, efficiency or software set.")
+        str | None,
+        typer.Argument(
+            help="A model, device, system, link, efficiency set, software or engine; or a kind, as engines."
+        ),
     ] = None,
     context: Annotated[
         int, typer.Option(help="Tokens of the sequence whose keys and values are counted (models).")
@@ -50,8 +55,9 @@ def show(
     as_json: Json = False,
 ) -> int:
     """Show one specification; without a name, list all of them with their origin."""
-    if name is None:
-        listed = {kind: names() for kind, names in LISTS.items()}
+    kinds = [kind for kind in LISTS if name in (None, kind, f"{kind}s")]
+    if kinds:
+        listed = {kind: LISTS[kind]() for kind in kinds}
         if as_json:
             print_json(listed)
         else:
@@ -59,7 +65,7 @@ def show(
                 print(f"{kind} ({len(names)})")
                 print("\n".join(f"  {one:<40}{origin}" for one, origin in names.items()))
         return FITS
-    found = _find(name)
+    found = _find(str(name))
     if isinstance(found, pm.Model):
         if as_json:
             print_json(described(found, context=context))
