@@ -10,7 +10,7 @@ import typer
 
 import perfmodel as pm
 from perfmodel.cli.app import DOES_NOT_FIT, FITS, Json, app, listed, print_json
-from perfmodel.cli.estimating import USUAL_LENGTH
+from perfmodel.cli.jobs import USUAL_LENGTH
 from perfmodel.errors import InputError
 from perfmodel.exploration.fields import Field, field_named
 from perfmodel.specs import Spec
