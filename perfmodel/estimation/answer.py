@@ -157,9 +157,19 @@ class Answer:
         """The breakdown as a table: term, seconds, share."""
         return VIEWS[self.kind, "frame"](self)  # type: ignore[no-any-return]
 
-    def explain(self) -> str:
-        """Each number with its formula, its inputs and its source."""
-        return VIEWS[self.kind, "explain"](self)  # type: ignore[no-any-return]
+    def explain(self, format: str = "text") -> str:
+        """Each number with its formula, its inputs and its source.
+
+        Parameters
+        ----------
+        format : text, markdown, html or json
+
+        Raises
+        ------
+        UnknownNameError
+            no such format
+        """
+        return VIEWS[self.kind, "explain"](self, format)  # type: ignore[no-any-return]
 
     def to_trace(self, path: str | PathLike[str]) -> Path:
         """Write the tree in time as a Chrome trace, which https://ui.perfetto.dev opens.

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import inspect
 import re
-from collections.abc import Callable, Iterable
+from collections.abc import Callable
 from typing import Any, NamedTuple
 
-__all__ = ["Entry", "cited", "paragraphs"]
+__all__ = ["Entry", "cited"]
 
 
 class Entry(NamedTuple):
@@ -51,24 +51,3 @@ def cited(formula: Callable[..., Any]) -> tuple[str, str]:
     references = re.search(r"References\n-+\n(.*?)(?:\n\n|\Z)", text, re.DOTALL)
     equation, source = (" ".join(found[1].split()) if found else "" for found in (maths, references))
     return equation, f"{formula.__module__}.{formula.__name__}; {source}"
-
-
-def paragraphs(title: str, entries: Iterable[Entry]) -> str:
-    """Explained numbers as text.
-
-    Parameters
-    ----------
-    title : the question
-    entries : the answers first
-
-    Returns
-    -------
-    a paragraph a number
-    """
-    lines = [f"How {title} was predicted", ""]
-    for entry in entries:
-        lines += [f"{entry.quantity} = {entry.value}", f"    {entry.formula}"]
-        if entry.inputs:
-            lines.append("    with " + ", ".join(f"{name} = {value}" for name, value in entry.inputs.items()))
-        lines += [f"    source: {entry.source}", ""]
-    return "\n".join(lines).rstrip()

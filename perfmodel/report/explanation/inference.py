@@ -9,9 +9,10 @@ from perfmodel.estimation.answer import view
 from perfmodel.estimation.timed import by_kind
 from perfmodel.formulas.inference import model_bandwidth_utilisation
 from perfmodel.formulas.training import model_flops_utilisation
-from perfmodel.report.explanation.entry import Entry, cited, paragraphs
+from perfmodel.report.explanation.entry import Entry, cited
 from perfmodel.report.explanation.evidence import algorithms, operators, sources
 from perfmodel.report.explanation.served import served_memory
+from perfmodel.report.explanation.written import written
 from perfmodel.report.inference import describe
 from perfmodel.report.tables import SERVED_TERMS
 from perfmodel.units import show
@@ -42,18 +43,19 @@ def inference_entries(est: InferenceEstimate) -> Iterator[Entry]:
 
 
 @view("explain", "inference")
-def explain(est: InferenceEstimate) -> str:
-    """The explanation as text.
+def explain(est: InferenceEstimate, format: str = "text") -> str:
+    """The explanation, written.
 
     Parameters
     ----------
     est : the estimate
+    format : text, markdown, html or json
 
     Returns
     -------
-    a paragraph a number
+    every number with its formula
     """
-    return paragraphs(describe(est), inference_entries(est))
+    return written(describe(est), inference_entries(est), format)
 
 
 def _phases(est: InferenceEstimate) -> Iterator[Entry]:

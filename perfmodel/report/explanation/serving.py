@@ -8,9 +8,10 @@ from typing import Any
 from perfmodel.estimation import ServingEstimate
 from perfmodel.estimation.answer import view
 from perfmodel.formulas.queueing import closed_loop_batch, open_loop_batch
-from perfmodel.report.explanation.entry import Entry, cited, paragraphs
+from perfmodel.report.explanation.entry import Entry, cited
 from perfmodel.report.explanation.evidence import algorithms, operators, sources
 from perfmodel.report.explanation.served import served_memory
+from perfmodel.report.explanation.written import written
 from perfmodel.report.serving import describe
 from perfmodel.units import show
 
@@ -40,18 +41,19 @@ def serving_entries(est: ServingEstimate) -> Iterator[Entry]:
 
 
 @view("explain", "serving")
-def explain(est: ServingEstimate) -> str:
-    """The explanation as text.
+def explain(est: ServingEstimate, format: str = "text") -> str:
+    """The explanation, written.
 
     Parameters
     ----------
     est : the estimate
+    format : text, markdown, html or json
 
     Returns
     -------
-    a paragraph a number
+    every number with its formula
     """
-    return paragraphs(describe(est), serving_entries(est))
+    return written(describe(est), serving_entries(est), format)
 
 
 def _batch(est: ServingEstimate) -> Iterator[Entry]:

@@ -11,8 +11,9 @@ from perfmodel.estimation.pipeline import CLOSED
 from perfmodel.formulas.memory import sharded
 from perfmodel.formulas.pipeline import live_micro_batches, pipeline_time
 from perfmodel.formulas.training import model_flops_utilisation
-from perfmodel.report.explanation.entry import Entry, cited, paragraphs
+from perfmodel.report.explanation.entry import Entry, cited
 from perfmodel.report.explanation.evidence import algorithms, operators, sources
+from perfmodel.report.explanation.written import written
 from perfmodel.report.tables import TERMS
 from perfmodel.report.training import describe
 from perfmodel.schedules import schedule_class
@@ -41,18 +42,19 @@ def training_entries(est: TrainingEstimate) -> Iterator[Entry]:
 
 
 @view("explain")
-def explain(est: TrainingEstimate) -> str:
-    """The explanation as text.
+def explain(est: TrainingEstimate, format: str = "text") -> str:
+    """The explanation, written.
 
     Parameters
     ----------
     est : the estimate
+    format : text, markdown, html or json
 
     Returns
     -------
-    a paragraph a number
+    every number with its formula
     """
-    return paragraphs(describe(est), training_entries(est))
+    return written(describe(est), training_entries(est), format)
 
 
 def _answers(est: TrainingEstimate) -> Iterator[Entry]:
