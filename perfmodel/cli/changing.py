@@ -14,7 +14,7 @@ from perfmodel.cli.app import DOES_NOT_FIT, FITS, Json, app, print_json
 from perfmodel.errors import InputError
 from perfmodel.specs.reading import parse_yaml
 
-__all__ = ["advise", "compare", "what_if"]
+__all__ = ["Job", "advise", "compare", "job_of", "what_if"]
 
 Job = Annotated[
     str, typer.Argument(help="A job, as `perfmodel estimate --json` prints it: a file, or - for stdin.")
@@ -32,7 +32,7 @@ def what_if(
     as_json: Json = False,
 ) -> int:
     """Predict a job with some inputs changed, and say what moves and why."""
-    found = pm.what_if(_job(job), **dict(_change(change) for change in changes))
+    found = pm.what_if(job_of(job), **dict(_change(change) for change in changes))
     if as_json:
         print_json(found.to_dict())
     else:
@@ -48,7 +48,7 @@ def advise(
     as_json: Json = False,
 ) -> int:
     """Predict every remedy that applies to a job, and rank what they gain."""
-    found = pm.advise(_job(job), most, pairs=pairs)
+    found = pm.advise(job_of(job), most, pairs=pairs)
     if as_json:
         print_json(found.to_dict())
     else:
@@ -74,7 +74,7 @@ def compare(
             f"two jobs are called alike: {', '.join(name for name, _ in pairs)}; name them: now=job.json"
         )
     prices = dict(_change(each) for each in price or ())
-    found = pm.compare({name: _job(path) for name, path in pairs}, prices=prices)
+    found = pm.compare({name: job_of(path) for name, path in pairs}, prices=prices)
     if as_json:
         print_json(found.to_dict())
     else:
@@ -90,8 +90,18 @@ def _change(text: str) -> tuple[str, Any]:
     return name.strip(), parse_yaml(value, f'the value of "{name}"')
 
 
-def _job(path: str) -> Any:
-    """The estimate of a job that was printed as JSON."""
+def job_of(path: str) -> Any:
+    """The estimate of a job that was printed as JSON.
+
+    Parameters
+    ----------
+    path : of the file; - is stdin
+
+    Raises
+    ------
+    InputError
+        it is no such job, or does not hold all of its inputs
+    """
     told = _read(path)
     try:
         workload, layout, machine = dict(told["workload"]), dict(told["layout"]), told["cluster"]

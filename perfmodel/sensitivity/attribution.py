@@ -196,6 +196,19 @@ class Attribution:
         frame = pandas.DataFrame(self.cells, columns=list(Cell._fields))
         return frame.assign(share=frame["seconds"] / self.step_time)
 
+    def to_dict(self) -> dict[str, Any]:
+        """Limiter, takeover, every side of the cube and the stages, ready for JSON; an infinite takeover is null."""
+        name, times = self.takeover
+        sides = {side: {key: part._asdict() for key, part in self.by(side).items()} for side in SIDES}
+        return {
+            "seconds": self.step_time,
+            "limiter": self.limiter,
+            "runner_up": self.runner_up,
+            "takeover": {"by": name, "times": times if times < float("inf") else None},
+            **sides,
+            "stages": [stage._asdict() for stage in self.stages],
+        }
+
     def __repr__(self) -> str:
         return "\n".join(self._lines())
 

@@ -209,6 +209,24 @@ class Formula:
         roots = sympy.roots(polynomial)
         return min(roots, key=lambda root: abs(complex(root.subs(here)) - self._named(name).value))
 
+    def to_dict(self) -> dict[str, Any]:
+        """Expression in text and LaTeX, terms, symbols with their ranges, conditions: ready for JSON."""
+        symbols = {}
+        for name, named in self.symbols.items():
+            room = self.range(name)
+            symbols[name] = {
+                "value": named.value, "unit": named.unit, "meaning": named.meaning, "low": room.low, "high": room.high,
+            }  # fmt: skip
+        return {
+            "metric": self.metric,
+            "value": self.value,
+            "expression": str(self.expression),
+            "latex": self.latex(),
+            "terms": {term: str(expression) for term, expression in self.terms.items()},
+            "symbols": symbols,
+            "conditions": [str(readable(condition)) for condition in self.conditions],
+        }
+
     def latex(self) -> str:
         """The equation in LaTeX, four digits, norms by their name."""
         return f"{_letter(self.metric)} = {sympy.latex(self.shown, symbol_names=self._letters)}"

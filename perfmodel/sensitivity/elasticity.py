@@ -88,6 +88,16 @@ class Elasticities(Mapping[str, Any]):
         felt = {name: value for name, value in self.slopes.items() if np.any(np.asarray(value) != 0)}
         return dict(list(felt.items())[:count])
 
+    def to_dict(self) -> dict[str, Any]:
+        """Metric, value, and what is known of each number that has an influence, ready for JSON."""
+        told = {}
+        for name, value in self.largest(len(self)).items():
+            one = self.quantities[name]
+            told[name] = {
+                "value": one.value, "unit": one.unit, "kind": one.kind, "origin": one.origin, "elasticity": value,
+            }  # fmt: skip
+        return {"metric": self.metric, "value": self.value, "numbers": told}
+
     def to_frame(self) -> pandas.DataFrame:
         """Numbers that have an influence, as a table.
 
