@@ -3,11 +3,13 @@
 from perfmodel.sensitivity.advice import Advice, advise
 from perfmodel.sensitivity.attribution import Attribution, attribution
 from perfmodel.sensitivity.changes import Changed
-from perfmodel.sensitivity.compare import Comparison, compare
+from perfmodel.sensitivity.compare import compare
+from perfmodel.sensitivity.comparison import Comparison
 from perfmodel.sensitivity.crossings import balance, crossover, turning_point
-from perfmodel.sensitivity.diagnosis import Diagnosis, Gap, diagnose
+from perfmodel.sensitivity.diagnosis import Diagnosis, diagnose
 from perfmodel.sensitivity.elasticity import Elasticities, elasticities
 from perfmodel.sensitivity.fields import Field, fields
+from perfmodel.sensitivity.gaps import Gap
 from perfmodel.sensitivity.inputs import Inputs
 from perfmodel.sensitivity.quantities import Quantity, each_alone, numbers, quantities, with_values
 from perfmodel.sensitivity.suggestion import Suggestion

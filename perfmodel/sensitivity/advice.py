@@ -71,14 +71,11 @@ def advise(est: Any, n: int = 5, *, pairs: bool = True) -> Advice:
         each for each in (*alone, *better) if each.after.fits and (each.speedup > 1 + WORTH or not est.fits)
     ]
     ranked = sorted(kept, key=lambda each: (-each.speedup, len(each.changes)))
-    best = [
-        each
-        for scope in SCOPES
-        for remedies, most in ((1, n), (2, -(-n // 2)))
-        for each in _varied(one for one in ranked if one.scope == scope and len(one.remedies) == remedies)[
-            :most
-        ]
-    ]
+    best: list[Suggestion] = []
+    for scope in SCOPES:
+        for remedies, most in ((1, n), (2, -(-n // 2))):
+            of_a_kind = [each for each in ranked if each.scope == scope and len(each.remedies) == remedies]
+            best += _varied(of_a_kind)[:most]
     return Advice(est, tuple(best), len(alone) + len(together))
 
 

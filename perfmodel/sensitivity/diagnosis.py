@@ -7,32 +7,22 @@ from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from html import escape
 from os import PathLike
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, Any
 
-from perfmodel.errors import InputError, MissingExtraError, unknown
-from perfmodel.estimation.timed import leaf_times
-from perfmodel.report import TERMS
+from perfmodel.errors import InputError, MissingExtraError
+from perfmodel.sensitivity.gaps import Gap, gaps_of, measured_parts, predicted_parts
 from perfmodel.sensitivity.hypotheses import KNOBS, Hypothesis, held_against, sized, switched
 from perfmodel.sensitivity.outcomes import TIME, band_of, single
-from perfmodel.sensitivity.traces import IDLE, Profile, read_trace
+from perfmodel.sensitivity.profiles import IDLE, Profile, read_trace
 from perfmodel.units import parse, show
-from perfmodel.work import Collective
 
 if TYPE_CHECKING:
     import pandas
 
-__all__ = ["Diagnosis", "Gap", "diagnose"]
+__all__ = ["Diagnosis", "diagnose"]
 
-WAITING = ("host", "bubble", "stragglers", "input")
-"""Terms in which nothing runs on the device."""
 WORTH = 0.05
 """Share of the gap that a hypothesis has to close to be told [-]."""
-WORDS = {
-    IDLE: "nothing runs: host, bubble, waiting", "all_reduce": "all-reduces, exposed",
-    "all_gather": "all-gathers, exposed", "reduce_scatter": "reduce-scatters, exposed",
-    "all_to_all": "exchanges among experts, exposed", "send": "sends between stages, exposed",
-}  # fmt: skip
-"""Kinds that a trace tells apart, beside the terms."""
 
 
 def diagnose(
@@ -77,14 +67,14 @@ def diagnose(
     """
     single(est)
     profile = None if trace is None else read_trace(trace)
-    parts = _seconds_by_kind(by_kind, est) or (dict(profile.by_kind) if profile else {})
+    parts = measured_parts(by_kind, est) or (dict(profile.by_kind) if profile else {})
     if measured is None:
         if profile is None:
             raise InputError('nothing is measured: diagnose(est, measured=1.2), or trace="trace.json"')
         measured = profile.seconds
     total = _positive(measured, "measured")
     band = band_of(est, level)
-    gaps = tuple(_gaps(est, parts, total, band))
+    gaps = tuple(gaps_of(est, parts, total, band))
     return Diagnosis(est, total, band, level, gaps, tuple(_hypotheses(est, total, gaps)), profile)
 
 
@@ -95,84 +85,13 @@ def _positive(value: float | str, name: str) -> float:
     return seconds
 
 
-def _seconds_by_kind(given: Mapping[str, float | str] | None, est: Any) -> dict[str, float]:
-    """Measured seconds by kind, whose names the estimate must know."""
-    valid = {**_predicted(est), **est.terms}
-    for kind in given or {}:
-        if kind not in valid and kind not in WORDS:
-            raise unknown("kind of work", kind, {*valid, *WORDS})
-    return {kind: parse(value, "s", name=kind) for kind, value in (given or {}).items()}
-
-
-def _predicted(est: Any) -> dict[str, float]:
-    """Seconds by the kinds that a trace tells apart: messages by collective, waiting together."""
-    found: dict[str, float] = {}
-    for times, leaf in leaf_times(est.tree):
-        kind = leaf.kind
-        if isinstance(leaf.work, Collective):
-            kind = {"dispatch": "all_to_all"}.get(leaf.work.kind, leaf.work.kind)
-        elif kind in WAITING:
-            kind = IDLE
-        elif kind == "contention":  # a trace sees it in the kernels that messages slow down
-            kind = "matmul"
-        found[kind] = found.get(kind, 0.0) + float(times * leaf.seconds)
-    return found
-
-
-class Gap(NamedTuple):
-    """One kind of work, predicted and measured.
-
-    Parameters
-    ----------
-    kind : which
-    predicted, measured : of a step; without a measurement by kind, None [s]
-    share : of the whole gap; 0 where it is not known [-]
-    inside : the error band of the whole, taken of this part, holds the measurement; None where it is not known
-    """
-
-    kind: str
-    predicted: float
-    measured: float | None
-    share: float
-    inside: bool | None
-
-    @property
-    def words(self) -> str:
-        """Its name, as printed."""
-        return WORDS.get(self.kind, TERMS.get(self.kind, self.kind))
-
-    @property
-    def delta(self) -> float | None:
-        """Measured less predicted; None where it was not measured [s]."""
-        return None if self.measured is None else self.measured - self.predicted
-
-
-def _gaps(
-    est: Any, parts: Mapping[str, float], total: float, band: tuple[float, float] | None
-) -> Iterator[Gap]:
-    """Every kind, the largest difference first; without measured parts, the largest prediction."""
-    by_collective, terms = _predicted(est), {name: float(value) for name, value in est.terms.items()}
-    predicted = terms if not parts or not parts.keys() - terms.keys() else by_collective
-    whole = total - float(est.tree.seconds)
-    low, high = (bound / float(est.tree.seconds) for bound in band) if band else (1.0, 1.0)
-    rows = []
-    for kind in dict.fromkeys((*parts, *predicted)):
-        own = predicted.get(kind, terms.get(kind, 0.0))
-        if kind in parts:
-            inside = low * own <= parts[kind] <= high * own if band else None
-            rows.append(Gap(kind, own, parts[kind], (parts[kind] - own) / whole if whole else 0.0, inside))
-        elif own > 0:
-            rows.append(Gap(kind, own, None, 0.0, None))
-    yield from sorted(rows, key=lambda row: (row.delta is None, -abs(row.delta or 0.0), -row.predicted))
-
-
 def _whole(est: Any) -> float:
     return float(est.tree.seconds)
 
 
 def _part(kind: str) -> Callable[[Any], float]:
     """Seconds of one kind of an estimate."""
-    return lambda est: _predicted(est).get(kind, float(est.terms.get(kind, 0.0)))
+    return lambda est: predicted_parts(est).get(kind, float(est.terms.get(kind, 0.0)))
 
 
 def _hypotheses(est: Any, total: float, gaps: tuple[Gap, ...]) -> Iterator[Hypothesis]:

@@ -9,7 +9,7 @@ import pytest
 
 import perfmodel as pm
 from perfmodel.errors import InputError
-from perfmodel.sensitivity.traces import kind_of, read_trace
+from perfmodel.sensitivity.profiles import kind_of, read_trace
 
 
 @pytest.fixture(scope="module")
