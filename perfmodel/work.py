@@ -118,6 +118,7 @@ class Collective(NamedTuple):
     axis : tp, cp, ep, dp, pp, or a group that crosses them: data, expert data, expert tp, …
     copies : experts that a token of a dispatch visits; it is sent once to each domain that holds any of them [-]
     most_domains : outermost domains that the experts of one token may lie in; None is any number [-]
+    direct : an all-reduce may also be a kernel of the framework's own that reads its peers' memory, within a domain
     """
 
     name: str
@@ -126,6 +127,7 @@ class Collective(NamedTuple):
     axis: str
     copies: Any = 1
     most_domains: int | None = None
+    direct: bool = False
 
 
 class Transfer(NamedTuple):

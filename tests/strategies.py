@@ -132,10 +132,16 @@ def _micros(high: float = 20) -> st.SearchStrategy[float]:
     return st.floats(0, high).map(lambda us: us * 1e-6)
 
 
+def _nanos(high: float = 5) -> st.SearchStrategy[float]:
+    return st.floats(0, high).map(lambda ns: ns * 1e-9)
+
+
 def _collective_fits() -> st.SearchStrategy[CollectiveFit]:
     return st.builds(
         CollectiveFit, start=_micros(), step=_micros(5), exponent=st.floats(0.4, 2), all_reduce=_share(),
         in_network=_share(), all_gather=_share(), all_to_all=_share(), send=_share(),
+        crowding=st.none() | _share(), direct=st.none() | _share(), direct_start=st.none() | _micros(),
+        direct_barrier=_micros(),
     )  # fmt: skip
 
 
@@ -144,11 +150,12 @@ def efficiencies() -> st.SearchStrategy[Efficiency]:
     ridge = st.floats(0.8, 4)
     matmul = st.fixed_dictionaries(
         {"compute": _share(), "memory": _share(), "latency": _micros(), "exponent": ridge, "sustained": _share(),
-         "accumulate": _share()}
+         "accumulate": _share(), "inner_step": _nanos(), "inner_split": st.floats(100, 1e4), "cached": st.floats(1, 4)}
     )  # fmt: skip
     attention = st.fixed_dictionaries(
         {"compute": _share(), "backward": _share(), "memory": _share(), "latency": _micros(), "exponent": ridge,
-         "softmax_dims": st.floats(0, 64)}
+         "softmax_dims": st.floats(0, 64), "block": _nanos(20), "walk": _nanos(30), "walk_split": st.floats(100, 1e4),
+         "decode_walk": _nanos(20), "decode_tile": st.floats(0, 200), "decode_narrow": _share()}
     )  # fmt: skip
     stream = st.fixed_dictionaries(
         {"latency": _micros(), "memory": st.fixed_dictionaries({"copy": _share(), "norm": _share()})}

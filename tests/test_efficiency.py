@@ -5,6 +5,7 @@ import math
 import pytest
 import yaml
 
+from perfmodel.calibration.paths import with_values
 from perfmodel.costs import training_costs
 from perfmodel.decoder import decoder
 from perfmodel.efficiency import (
@@ -19,13 +20,13 @@ from perfmodel.efficiency.sets import CATALOGUE
 from perfmodel.errors import InputError, UnknownNameError
 from perfmodel.estimation.machine import machine
 from perfmodel.estimation.operators import attention_seconds, matmul_seconds, stream_seconds
-from perfmodel.formulas.roofline import operator_time
+from perfmodel.formulas.roofline import operator_time, split_walk_time
 from perfmodel.hardware import Device, devices
 from perfmodel.parallel import Parallel
 from perfmodel.work import Attention, Matmul, Stream, leaves
 from perfmodel.workload import Training
 from tests.conftest import ROOT
-from tests.strategies import cluster, gpt, ideal
+from tests.strategies import cluster, device, gpt, ideal
 
 SETS = sorted(efficiencies())
 TIERS = ("scale_up", "node", "fabric")
@@ -134,6 +135,29 @@ def test_devices_get_the_set_of_their_architecture(device, name):
     assert Efficiency.of(architecture).id == Efficiency.of(architecture.upper()).id == name
 
 
+def test_a_device_has_its_own_constants_where_it_was_measured():
+    whole, own = Efficiency.of("Ampere"), Efficiency.of("Ampere", device="nvidia-a40")
+    assert own.id == "ampere.nvidia-a40" and own.on == {}
+    assert own.stream.memory["norm"] != whole.stream.memory["norm"]
+    assert own.stream.memory["copy"] == whole.stream.memory["copy"]
+    assert own.matmul == whole.matmul
+    assert Efficiency.of("Ampere", device="nvidia-a10") == whole
+    assert Efficiency.of("Ampere", "nemo", device="nvidia-a40").id == "ampere.nvidia-a40+nemo"
+    assert Efficiency.serving("Ampere", device="nvidia-a40").stream.latency != whole.stream.latency
+
+
+def test_every_device_with_constants_of_its_own_is_known():
+    for one in map(Efficiency.load, SETS):
+        for name in one.on:
+            assert Device.load(name).id == name
+            assert Device.load(name).architecture in one.architectures
+
+
+def test_constants_of_a_device_are_checked():
+    with pytest.raises(InputError, match="inner_stride"):
+        ideal(on={"some-device": {"matmul": {"default": {"inner_stride": 1}}}})
+
+
 def test_an_unknown_chip_gets_the_universal_set():
     assert Efficiency.of("some new chip").id == "universal"
     assert Efficiency.load("universal").architectures == ()
@@ -237,6 +261,7 @@ def test_a_product_is_the_published_formula(shape, fits):
         compute_efficiency=fit.compute * fit.sustained, memory_efficiency=fit.memory, latency=fit.latency,
         exponent=fit.exponent,
     )  # fmt: skip
+    expected += split_walk_time(length=k, step=fit.inner_step, split=fit.inner_split) / (1 + m * n / fit.wave)
     assert matmul_seconds(Matmul("product", m, n, k), on)[0] == pytest.approx(expected, rel=1e-12)
 
 
@@ -282,6 +307,99 @@ def test_constants_of_attention_by_hand():
     assert (parts["kernel_latency"], whole) == (3, pytest.approx(3))
     backward = attention_seconds(Attention("core", **shape, backward=True), on)[1]
     assert backward["compute"] == pytest.approx(2.5 * forward / (0.5 * 0.25 * 1e15), rel=1e-12)
+
+
+def test_a_long_inner_length_is_split():
+    """An element of 1000 takes 2 ns: alone 2 us, beside as many again that are split half of it a time more."""
+    fits = ideal(
+        matmul={"default": {"compute": 1, "memory": 1, "latency": 1e-6, "exponent": 1, "inner_step": 2e-9,
+                            "inner_split": 1000}}
+    )  # fmt: skip
+    on = machine(cluster(1), fits, ("bf16",))
+    for inner, seconds in ((0, 0), (1000, 1e-6), (1e9, 2e-6)):
+        parts = matmul_seconds(Matmul("product", 1, 1, inner), on)[1]
+        assert parts["kernel_latency"] == pytest.approx(1e-6 + seconds, rel=1e-5)
+    few = machine(cluster(1), with_values(fits, {"matmul.default.wave": 400.0}), ("bf16",))
+    for batch, share in (
+        (1, 4 / 5),
+        (12, 1 / 4),
+    ):  # results of 100 elements: a fourth of what fills the device
+        parts = matmul_seconds(Matmul("product", 10, 10, 1000, batch=batch), few)[1]
+        assert parts["kernel_latency"] == pytest.approx(1e-6 + share * 1e-6)
+
+
+def test_what_is_measured_alone_lies_in_the_cache():
+    """Half of what is as large as the cache's share is found there, at twice the rate; in a long run nothing is."""
+    fits = ideal(
+        matmul={
+            "default": {
+                "compute": 1,
+                "memory": 1,
+                "latency": 0,
+                "exponent": 1,
+                "cached": 2,
+                "cache_share": 0.5,
+            }
+        }
+    )
+    own = cluster(1, device=device(l2=2 * 3 * 2 * 2**20))
+    product = Matmul("product", 2**10, 2**10, 2**10)
+    alone, run = (machine(own, fits, ("bf16",), settled=settled) for settled in (False, True))
+    moved = 3 * 2 * 2**20 / 2e12
+    assert matmul_seconds(product, run)[1]["memory_bandwidth"] == pytest.approx(moved)
+    assert matmul_seconds(product, alone)[1]["memory_bandwidth"] == pytest.approx(0.75 * moved)
+    assert (
+        machine(cluster(1), fits, ("bf16",), settled=False).matmul["bf16"].cache is None
+    )  # nobody knows its size
+
+
+def test_a_decode_by_hand():
+    """3 sequences of 2 key heads read 100 positions and begin 28 more; 100 positions of 1 ns each are half split."""
+    fits = ideal(
+        attention={"compute": 1, "backward": 1, "memory": 1, "latency": 0, "exponent": 1, "softmax_dims": 0,
+                   "decode_latency": 1e-6, "decode_walk": 1e-9, "decode_split": 100, "decode_tile": 28,
+                   "decode_narrow": 0.5}
+    )  # fmt: skip
+    on = machine(cluster(1), fits, ("bf16",))
+    shape = {
+        "sequences": 3,
+        "heads": 4,
+        "kv_heads": 2,
+        "head_dim": 16,
+        "queries": 1,
+        "keys": 100,
+        "pairs": 100,
+    }
+    read = 3 * 16 * 2 * (4 * 2 + 128 * 2 * 2)
+    parts = attention_seconds(Attention("core", **shape, decode=True), on)[1]
+    assert parts["kernel_latency"] == pytest.approx(1.05e-6)
+    assert parts["memory_bandwidth"] == pytest.approx(read / 2e12)
+    narrow = attention_seconds(Attention("core", **shape, decode=True, kv_bytes=1), on)[1]
+    assert narrow["memory_bandwidth"] == pytest.approx(3 * 16 * (2 * 4 * 2 + 128 * 2 * 2) / (0.5 * 2e12))
+
+
+def test_the_walk_of_the_longest_tile():
+    """Two tiles of one head take 2 ns each, 32 positions 1 ns each, half split; none where tiles go by keys."""
+    fits = ideal(
+        attention={"compute": 1, "backward": 0.5, "memory": 1, "latency": 0, "exponent": 1, "softmax_dims": 0,
+                   "tile": 16, "block": 2e-9, "walk": 1e-9, "walk_split": 32}
+    )  # fmt: skip
+    on = machine(cluster(1), fits, ("bf16",))
+    shape = {
+        "sequences": 1,
+        "heads": 1,
+        "kv_heads": 1,
+        "head_dim": 8,
+        "queries": 32,
+        "keys": 32,
+        "pairs": 528,
+    }
+    forward, backward = (
+        attention_seconds(Attention("core", **shape, backward=back), on)[1]["kernel_latency"]
+        for back in (False, True)
+    )
+    assert forward == pytest.approx(2 * 2e-9 + 16e-9)
+    assert backward == 0
 
 
 def test_constants_of_streams_by_hand():

@@ -74,8 +74,8 @@ def slower_in_time(efficiency, factor):
         return fit.replace(**{field: factor * getattr(fit, field) for field in fields})
 
     return efficiency.replace(
-        matmul={name: longer(fit, "latency") for name, fit in efficiency.matmul.items()},
-        attention=longer(efficiency.attention, "latency"),
+        matmul={name: longer(fit, "latency", "inner_step") for name, fit in efficiency.matmul.items()},
+        attention=longer(efficiency.attention, "latency", "block", "walk", "decode_walk"),
         stream=longer(efficiency.stream, "latency"),
         collective={name: longer(fit, "start", "step") for name, fit in efficiency.collective.items()},
         host=longer(efficiency.host, "launch"),

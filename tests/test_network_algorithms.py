@@ -176,6 +176,44 @@ def test_two_ranks_alone_have_fewer_channels():
     assert part == pytest.approx(PAYLOAD / 2 / (0.8 * UP), rel=1e-12)
 
 
+def test_kernels_of_a_framework():
+    """One shot reads 7 whole buffers, two shots 7/8 of one twice and wait once more; across nodes there are none."""
+    fits = ideal(
+        collective={"scale_up": {"direct": 0.5, "direct_start": 3e-6, "direct_barrier": 5e-6, "start": 1e-3}}
+    )
+    room = cluster(16)
+    small, large = (
+        message("all_reduce", 8, room=room, fits=fits, payload=payload, direct=True) for payload in (1e4, 1e7)
+    )
+    assert small.seconds == pytest.approx(3e-6 + 7e4 / (0.5 * UP))
+    assert large.seconds == pytest.approx(8e-6 + 2 * 7 / 8 * 1e7 / (0.5 * UP))
+    assert (small.route.algorithm.name, large.route.algorithm.name) == ("one shot", "two shot")
+    assert sum(large.resources.values()) == pytest.approx(large.seconds)
+    plain, offered = (
+        message("all_reduce", 16, room=room, fits=fits, payload=1e4, direct=way) for way in (False, True)
+    )
+    assert (offered.seconds, offered.route.algorithm.name) == (plain.seconds, plain.route.algorithm.name)
+    assert (
+        message("all_reduce", 8, room=room, fits=fits, payload=1e9, direct=True).route.algorithm.name
+        == "ring"
+    )
+
+
+def test_a_host_bus_is_crowded():
+    """Two ranks have it to themselves; each doubling leaves a half."""
+    fits = ideal(collective={"scale_up": {"crowding": 0.5}})
+    took = {ranks: message("all_gather", ranks, room=cluster(8), fits=fits).seconds for ranks in (2, 4, 8)}
+    assert took[2] == pytest.approx(PAYLOAD / 2 / UP)
+    assert took[4] == pytest.approx(2 * PAYLOAD * 3 / 4 / UP)
+    assert took[8] == pytest.approx(4 * PAYLOAD * 7 / 8 / UP)
+
+
+def test_a_kernel_for_tokens_starts_on_its_own():
+    fits = ideal(collective={"scale_up": {"dispatch_start": 1e-5, "start": 9e-5, "exponent": 0.5}})
+    took = message("dispatch", 8, room=cluster(8), fits=fits, payload=1e6).seconds
+    assert took == pytest.approx(1e-5 + 7 / 8 * 1e6 / UP)
+
+
 def test_along_the_rails():
     """Two nodes of eight: sent directly, 8 of 16 pieces leave; along the rails too, after 7/8 have moved inside."""
     fits = ideal(collective={"scale_up": {"step": 1e-6}, "fabric": {"step": 5e-6}})

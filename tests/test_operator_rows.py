@@ -143,7 +143,6 @@ def test_a_bad_table_is_one_clear_error(tmp_path, text, says):
         ({"dtype": "fp9"}, "unknown number format"),
         ({"op": "cholesky"}, "unknown operator"),
         ({"system": "a100_sxm", "dtype": "fp8"}, "no known peak in fp8"),
-        ({**MESSAGE, "op": "all_reduce_custom"}, "not built yet"),
     ],
 )
 def test_a_row_without_prediction_has_a_reason(changes, says):
@@ -166,13 +165,11 @@ def report():
 def test_every_row_is_scored_or_skipped_with_a_reason(report):
     assert len(report.scores) + len(report.skipped) == 995 + 821 + 1134 + 219
     assert report.metrics == ["time"]
-    assert list(report.reasons()) == [
-        "all-reduce in one or two shots (a framework's own kernel) is not built yet"
-    ]
+    assert report.reasons() == {}
     assert report.scores[0].id == "gemm.csv:2"
     found = report.summary("time")
     assert set(found) == {"all", "by_source", "by_hardware", "by_op", "by_dtype", "by_software"}
-    assert found["by_op"]["all_reduce_custom"]["coverage"] == 0
+    assert found["all"]["coverage"] == 1
 
 
 def test_runs_and_operators_are_summarised_apart():
@@ -217,13 +214,16 @@ def test_residuals_are_told_by_device_and_kind(tool, report):
     assert sum("h100-sxm" in line for line in lines) == 1
 
 
-@pytest.mark.parametrize("name", ["hopper", "ampere", "ada", "blackwell", "rtx-blackwell"])
+@pytest.mark.parametrize(
+    "name",
+    ["hopper", "ampere", "ampere.nvidia-a40", "ada", "blackwell", "blackwell-ultra", "rtx-blackwell", "xe2"],
+)
 def test_bundled_constants_are_those_that_calibrate_finds(tool, name):
     rows = [row for path in FILES for row in read_rows(path) if tool.SELECTIONS[name](row)]
-    found = calibrated(rows, start=pm.Efficiency.load(name))
+    found = calibrated(rows, start=tool.start_of(name), hold=tool.held(name))
     for block in found.blocks:
         for constant in block.constants:
-            assert constant.at_bound or abs(constant.value - constant.start) < constant.error, constant.path
+            assert constant.at_bound or abs(constant.value - constant.start) < constant.error, constant
 
 
 @pytest.mark.parametrize(

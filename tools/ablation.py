@@ -74,7 +74,7 @@ def errors(rows: Iterable[Row], change: Change, spread: Callable[[Parallel], Par
     for row in rows:
         try:
             job = training_job(row)
-            fits = change(Efficiency.of(job.cluster.device.architecture))
+            fits = change(Efficiency.of(job.cluster.device.architecture, device=job.cluster.device.id))
             est = estimate(job.model, job.work, spread(job.layout), job.cluster, efficiency=fits)
         except InputError:
             continue

@@ -66,28 +66,69 @@ def cell(errors: list[float]) -> str:
     return f"{100 * found.median:.1f} / {100 * found.p90:.0f} % ({found.rows})"
 
 
-def cold(row: Row) -> bool:
-    """A decode row whose cache is well beyond the L2, or so small that only the latency shows."""
-    seen = min(row["kv_len"], row["window"] or row["kv_len"])
-    cache = 2 * 2 * row["batch"] * row["kv_heads"] * row["head_dim"] * seen
-    level2 = pm.Device.load(row["system"]).l2
-    return row["op"] != "attn_decode" or cache > 2 * level2 or cache < level2 / 20
-
-
 def attention(row: Row, *systems: str) -> bool:
-    """An attention row of these devices with a 16-bit cache."""
-    return row["system"] in systems and row["op"].startswith("attn") and row["kv_dtype"] == "bf16"
+    """An attention row of these devices."""
+    return row["system"] in systems and row["op"].startswith("attn")
+
+
+def burst(row: Row, *systems: str) -> bool:
+    """A product of these devices that was measured alone, in a CUDA graph."""
+    return row["system"] in systems and row["op"] == "gemm" and row["source"].startswith("aiconfigurator")
+
+
+def of_framework(row: Row, *systems: str) -> bool:
+    """An all-reduce of these devices by a framework's own kernel."""
+    return row["system"] in systems and row["op"] == "all_reduce_custom"
 
 
 SELECTIONS: dict[str, Callable[[Row], bool]] = {
-    "hopper": lambda row: attention(row, "h100_sxm", "h200_sxm") and "fa3" in row["note"] and cold(row),
-    "ampere": lambda row: attention(row, "a100_sxm") and row["op"] == "attn_prefill",
-    "ada": lambda row: attention(row, "l40s"),
-    "blackwell": lambda row: attention(row, "b200_sxm") and row["op"] == "attn_decode" and cold(row),
+    "hopper": lambda row: (
+        (attention(row, "h100_sxm", "h200_sxm") and "fa3" in row["note"])
+        or burst(row, "h100_sxm")
+        or of_framework(row, "h100_sxm")
+    ),
+    "ampere": lambda row: (
+        attention(row, "a100_sxm") or burst(row, "a100_sxm") or of_framework(row, "a100_sxm")
+    ),
+    "ampere.nvidia-a40": lambda row: row["system"] == "a40",
+    "ada": lambda row: row["system"] == "l40s",
+    "blackwell": lambda row: (
+        attention(row, "b200_sxm") or burst(row, "b200_sxm") or of_framework(row, "b200_sxm")
+    ),
+    "blackwell-ultra": lambda row: burst(row, "gb300") or of_framework(row, "gb300"),
     "rtx-blackwell": lambda row: row["system"] == "rtx_pro_6000_server",
+    "xe2": lambda row: row["system"] == "b60",
     "cdna2": lambda row: row["system"] == "mi210",
 }
-"""Open rows that constants of a bundled set were fitted to; the others come from the whole published tables."""
+"""Open rows that constants of a bundled set were fitted to, of its own or of one device; other constants come from the
+whole published tables."""
+
+
+LONG = tuple(
+    f"matmul.{dtype}.{name}" for dtype in ("default", "fp8", "fp4") for name in ("compute", "exponent")
+)
+"""Constants of long products that come from the whole published tables, where there are some."""
+
+HELD: dict[str, tuple[str, ...]] = {
+    "hopper": (*LONG, "attention.block"),  # tiles that begin cost nothing that shows
+    "ampere": (*LONG, "matmul.default.memory"),
+    "ada": ("attention.softmax_dims",),  # 41 rows do not tell it from the walk
+    "blackwell": LONG,
+    "blackwell-ultra": LONG,
+    "xe2": ("matmul.default.memory", "matmul.default.cached"),  # every row lies in the cache
+}
+"""Constants of a selection's set that its rows do not move."""
+
+
+def held(name: str) -> tuple[str, ...]:
+    """Constants of a selection's set that its rows do not move."""
+    return HELD.get(name, ())
+
+
+def start_of(name: str) -> pm.Efficiency:
+    """The bundled set of a selection: a set, or what it is on a device."""
+    set_name, _, device = name.partition(".")
+    return pm.Efficiency.load(set_name).measured_on(device)
 
 
 def fits() -> str:
@@ -95,8 +136,8 @@ def fits() -> str:
     rows = [row for path in FILES for row in read_rows(path)]
     told = []
     for name, chosen in SELECTIONS.items():
-        start = pm.Efficiency.load(name)
-        told.append(str(calibrated([row for row in rows if chosen(row)], start=start)))
+        chosen_rows = [row for row in rows if chosen(row)]
+        told.append(str(calibrated(chosen_rows, start=start_of(name), hold=held(name))))
     return "\n\n".join(told)
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -55,13 +55,18 @@ def calibrate(
 
 
 def calibrated(
-    measurements: Measurements, *, device: str | Device | None = None, start: Efficiency | None = None
+    measurements: Measurements,
+    *,
+    device: str | Device | None = None,
+    start: Efficiency | None = None,
+    hold: Collection[str] = (),
 ) -> Calibration | StackCalibration:
     """The same with everything that was found: constants with their errors, residuals, rows that had no say.
 
     Parameters
     ----------
     measurements, device, start : as for `calibrate`
+    hold : paths of operator constants that stay as they are, such as `matmul.default.compute`
 
     Returns
     -------
@@ -76,7 +81,7 @@ def calibrated(
             f"rows of kind {', '.join(sorted(kinds))} are not fitted together; valid: operator tables (.csv), or "
             f"training runs (.jsonl)"
         )
-    return fit_operators(rows, device=device, start=start)
+    return fit_operators(rows, device=device, start=start, hold=hold)
 
 
 def _rows(measurements: Measurements) -> list[dict[str, Any]]:

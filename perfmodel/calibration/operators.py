@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Collection, Iterable, Iterator, Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -16,6 +16,7 @@ from perfmodel.errors import InputError
 from perfmodel.hardware import Device
 from perfmodel.validation.operators import AXIS, COLLECTIVES, FORMATS, STREAMS, Batch, batches, times_of
 from perfmodel.validation.tables import SIZES
+from perfmodel.work import Attention, leaves
 
 __all__ = ["fit_operators"]
 
@@ -26,6 +27,9 @@ FRACTION, TIME, RIDGE = 0.7, 1.0, 0.5
 
 KERNEL_RIDGE = (1.0, 8.0)
 """A kernel takes no longer than its compute and its memory traffic one after the other [-]."""
+
+LIBRARIES = ("direct", "dispatch")
+"""Messages by kernels of other libraries, whose constants build on those of the collective library."""
 
 LEAST_ROWS = 2
 """A block with fewer rows for each constant is not cross-validated [-]."""
@@ -40,7 +44,11 @@ class _Block(NamedTuple):
 
 
 def fit_operators(
-    rows: Sequence[Row], *, device: str | Device | None = None, start: Efficiency | None = None
+    rows: Sequence[Row],
+    *,
+    device: str | Device | None = None,
+    start: Efficiency | None = None,
+    hold: Collection[str] = (),
 ) -> Calibration:
     """Fit the constants that operator rows show; those they say nothing of stay as they were.
 
@@ -49,6 +57,7 @@ def fit_operators(
     rows : as `read_table` gives them
     device : whose rows are fitted, and the device of rows that name none; None takes all rows
     start : the set to begin with; None takes the default of the devices' architecture
+    hold : paths of constants that stay as they are, such as `matmul.default.compute`
 
     Returns
     -------
@@ -64,13 +73,18 @@ def fit_operators(
     if not found:
         why = "; ".join(sorted(set(skipped.values()))) or "there are none"
         raise InputError(f"no row of {devices[0].id} can be fitted: {why}")
-    first = start or Efficiency.of(devices[0].architecture)
+    first = start or _usual(devices)
     fitted, told = first, []
-    for block in _blocks(found):
+    for block in _blocks(found, first, hold):
         result = _fitted(block, chosen, fitted)
         told.append(result)
         fitted = with_values(fitted, {constant.path: constant.value for constant in result.constants})
     return Calibration.of(first, fitted, devices, tuple(told), skipped.values())
+
+
+def _usual(devices: tuple[Device, ...]) -> Efficiency:
+    """The default set of a device, or what several of one architecture share."""
+    return Efficiency.of(devices[0].architecture, device=devices[0].id if len(devices) == 1 else "")
 
 
 def _of_device(rows: Sequence[Row], device: str | Device | None) -> tuple[tuple[Device, ...], list[Row]]:
@@ -92,13 +106,14 @@ def _of_device(rows: Sequence[Row], device: str | Device | None) -> tuple[tuple[
 # --- which constants a row shows --------------------------------------------------------------------------------------
 
 
-def _blocks(found: Iterable[Batch]) -> Iterator[_Block]:
+def _blocks(found: Iterable[Batch], start: Efficiency, hold: Collection[str]) -> Iterator[_Block]:
     """Batches by the constants they share, inner network tiers before outer ones."""
     shared: dict[str, list[Batch]] = {}
     for batch in found:
         shared.setdefault(_owner(batch), []).append(batch)
-    for owner in sorted(shared, key=lambda name: (name.startswith("dispatch"), name.endswith("fabric"))):
-        yield _Block(owner, shared[owner], tuple(_constants(owner, shared[owner])))
+    for owner in sorted(shared, key=lambda name: (name.startswith(LIBRARIES), name.endswith("fabric"))):
+        free = (each for each in _constants(owner, shared[owner], start) if each.path not in hold)
+        yield _Block(owner, shared[owner], tuple(free))
 
 
 def _owner(batch: Batch) -> str:
@@ -107,34 +122,63 @@ def _owner(batch: Batch) -> str:
         return f"matmul.{'default' if dtype in ('bf16', 'fp16') else dtype}"
     if batch.op in COLLECTIVES:
         kind = "dispatch" if COLLECTIVES[batch.op] == "dispatch" else "collective"
+        if batch.op == "all_reduce_custom":
+            kind = "direct"
         return f"{kind}.{batch.cluster.tiers[-1].name}"
     return "stream" if batch.op in STREAMS else f"attention.{batch.op.removeprefix('attn_')}"
 
 
-def _constants(owner: str, found: list[Batch]) -> Iterator[Constant]:
+def _constants(owner: str, found: list[Batch], start: Efficiency) -> Iterator[Constant]:
     kind, _, part = owner.partition(".")
     if kind == "matmul":
         yield Constant(f"{owner}.compute", 0.02, 1, FRACTION)
         yield Constant(f"{owner}.memory", 0.02, 1.2, FRACTION)
         yield Constant(f"{owner}.latency", 2e-7, 2e-4, TIME)
         yield Constant(f"{owner}.exponent", *KERNEL_RIDGE, RIDGE)
+        yield Constant(f"{owner}.inner_step", 1e-11, 1e-7, TIME)
+        yield Constant(f"{owner}.inner_split", 64, 1e5, RIDGE)
+        if value_of(start, f"{owner}.cached") > 1:  # small caches do not show in it
+            yield Constant(f"{owner}.cached", 1, 20, RIDGE)
+            yield Constant(f"{owner}.cache_share", 0.05, 4, RIDGE)
     elif kind == "stream":
         yield Constant("stream.latency", 1e-7, 2e-4, TIME)
         for name in sorted({STREAMS[batch.op] for batch in found}):
             yield Constant(f"stream.memory.{name}", 0.01, 1.2, FRACTION)
     elif kind == "collective":
         yield from _of_messages(owner, found)
-    elif kind == "dispatch":  # another library's kernels, whose latencies are taken to be alike
+    elif kind == "direct":
+        yield Constant(f"collective.{part}.direct", 0.005, 1.2, FRACTION)
+        yield Constant(f"collective.{part}.direct_start", 5e-7, 1e-4, TIME)
+        yield Constant(f"collective.{part}.direct_barrier", 1e-7, 1e-4, TIME)
+    elif kind == "dispatch":  # another library's kernels
         yield Constant(f"collective.{part}.dispatch", 0.005, 1.2, FRACTION)
+        if start.collective_for(part).dispatch_start is not None:
+            yield Constant(f"collective.{part}.dispatch_start", 5e-7, 1e-3, TIME)
     elif part == "decode":
         yield Constant("attention.decode_memory", 0.02, 1.2, FRACTION)
         yield Constant("attention.decode_latency", 5e-7, 5e-4, TIME)
+        yield Constant("attention.decode_walk", 1e-11, 1e-7, TIME)
+        yield Constant("attention.decode_split", 64, 1e5, RIDGE)
+        yield Constant("attention.decode_tile", 1, 1024, FRACTION)
+        if any(_narrow(batch) for batch in found):
+            yield Constant("attention.decode_narrow", 0.1, 4, FRACTION)
     else:
         yield Constant("attention.compute", 0.02, 2, FRACTION)
         yield Constant("attention.memory", 0.02, 2, FRACTION)
         yield Constant("attention.latency", 5e-7, 5e-4, TIME)
         yield Constant("attention.exponent", *KERNEL_RIDGE, RIDGE)
         yield Constant("attention.softmax_dims", 1, 512, FRACTION)
+        yield Constant("attention.block", 1e-11, 1e-6, TIME)
+        yield Constant("attention.walk", 1e-11, 1e-6, TIME)
+        yield Constant("attention.walk_split", 64, 1e5, RIDGE)
+
+
+def _narrow(batch: Batch) -> bool:
+    """Whether a decode reads a cache of fewer bits than it computes in."""
+    return any(
+        isinstance(leaf, Attention) and leaf.kv_bytes is not None and leaf.kv_bytes < leaf.element_bytes
+        for leaf in leaves(batch.work)
+    )
 
 
 def _of_messages(owner: str, found: list[Batch]) -> Iterator[Constant]:
@@ -151,7 +195,9 @@ def _of_messages(owner: str, found: list[Batch]) -> Iterator[Constant]:
     for kind in sorted(kinds & {"all_reduce", "all_to_all", "send"}):
         yield Constant(f"{owner}.{kind}", 0.005, 1.2, FRACTION)
     if 2 in ranks and ranks - {2} and kinds - {"send"}:
-        yield Constant(f"{owner}.pair", 0.1, 1, FRACTION)
+        # links of their own have fewer channels for two; a shared bus has less for more
+        of_few = "crowding" if owner.endswith(".node") else "pair"
+        yield Constant(f"{owner}.{of_few}", 0.1, 1, FRACTION)
     if any(batch.op == "all_reduce" and batch.cluster.tiers[-1].in_network_reduction for batch in found):
         yield Constant(f"{owner}.in_network", 0.005, 1.3, FRACTION)
         yield Constant(f"{owner}.switch_latency", 5e-7, 2e-3, TIME)

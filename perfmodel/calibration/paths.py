@@ -16,7 +16,8 @@ STAND_INS = {"matmul": "default", "collective": "default", "stream": "copy"}
 """Which entry of a table serves the entries that are not listed."""
 NULL_IS = {
     "decode_memory": "memory", "decode_latency": "latency", "dispatch": "all_to_all", "tree": "all_reduce",
-    "tree_step": "step", "switch_latency": "start",
+    "tree_step": "step", "switch_latency": "start", "crowding": "pair", "direct": "all_reduce", "direct_start": "start",
+    "dispatch_start": "start",
 }  # fmt: skip
 """Where a fit begins that a set leaves out: the field that stands in for it, or one of its size."""
 

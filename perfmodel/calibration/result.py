@@ -22,7 +22,7 @@ __all__ = ["Block", "Calibration", "Found", "saved"]
 S = TypeVar("S", bound=Spec)
 """A kind of set."""
 
-SECONDS = ("latency", "start", "step", "launch")
+SECONDS = ("latency", "start", "step", "launch", "block", "walk", "barrier")
 """Last words of the names of constants that are times."""
 BYTES = ("context", "communication")
 """Names of constants that are sizes."""

@@ -88,7 +88,8 @@ def counted(rows: Iterable[dict[str, Any]]) -> list[Run]:
             costs = training_costs(job.model, job.work, job.layout)
         except (InputError, KeyError):  # `validate` says why
             continue
-        fits, stack = Efficiency.of(job.cluster.device.architecture), row_software(row)
+        device, stack = job.cluster.device, row_software(row)
+        fits = Efficiency.of(device.architecture, device=device.id)
         kernel = stack.recipe.attention_kernel
         runs.append(Run(row, costs, job.cluster, fits, stack.id, float(seconds), kernel))
     return runs

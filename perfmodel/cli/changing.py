@@ -117,7 +117,7 @@ def job_of(path: str) -> Any:
     system = machine["name"] in pm.clusters()
     cluster = pm.Cluster.load(machine["name"], devices) if system else pm.Cluster.of(device, devices)
     base, _, software = fits.partition("+")
-    own = pm.Efficiency.of(cluster.device.architecture).id != base or not software
+    own = pm.Efficiency.of(cluster.device.architecture, device=cluster.device.id).id != base or not software
     efficiency = pm.Efficiency.load(base) if own else None
     est = pm.estimate(
         pm.Model.load(name), kind(**workload), pm.Parallel(**layout), cluster,

@@ -24,7 +24,7 @@ MOST_BANDWIDTH = 1.2
 
 
 class MatmulFit(Spec):
-    """Four constants of a matrix product: t0 + [(F / ec P)^p + (B / em W)^p]^(1/p)."""
+    """A matrix product m n k: t0 + k s / [(1 + k / K) (1 + m n / A)] + [(F / ec P)^p + (B / em W)^p]^(1/p)."""
 
     compute: float = Field(gt=0, le=1)
     """Fraction of the dense peak that large products sustain, ec [-]."""
@@ -34,6 +34,16 @@ class MatmulFit(Spec):
     """Time of an empty kernel on the device, t0 [s]."""
     exponent: float = Field(gt=0)
     """Sharpness of the roofline's ridge, p [-]."""
+    inner_step: Seconds = Field(ge=0, default=0.0)
+    """Time that a tile takes for each element of the inner length, one after the other, s [s]."""
+    inner_split: float = Field(gt=0, default=2500.0)
+    """Inner length from which a tile's work is split more than it grows, K [-]."""
+    wave: float = Field(gt=0, default=1e18)
+    """Elements of the result whose tiles fill the device; of more of them the walk hides behind others, A [-]."""
+    cached: float = Field(ge=1, default=1)
+    """Rate of operands that lie in the second-level cache, over that of the memory's [-]."""
+    cache_share: float = Field(gt=0, le=4, default=1)
+    """Share of that cache which a product measured alone fills; below 1 where copies of its operands rotate [-]."""
     sustained: float = Field(gt=0, le=1, default=1)
     """Rate once power and clocks have settled, over the rate of short bursts [-]."""
     accumulate: float = Field(gt=0, le=1, default=1)
@@ -70,6 +80,20 @@ class AttentionFit(Spec):
     """Fraction of the memory bandwidth at which few queries stream a long cache; null is as `memory` [-]."""
     decode_latency: Seconds | None = None
     """Time of an empty decode kernel, the joining of its split cache included; null is as `latency` [s]."""
+    block: Seconds = Field(ge=0, default=0.0)
+    """Time of the device for each tile of queries of one head, whatever it sees [s]."""
+    walk: Seconds = Field(ge=0, default=0.0)
+    """Time that the longest tile takes for each position of its sequence, one after the other [s]."""
+    walk_split: float = Field(gt=0, default=2500.0)
+    """Positions from which other tiles fill this time more than it grows [-]."""
+    decode_walk: Seconds = Field(ge=0, default=0.0)
+    """The same of a decode kernel for each position of the cache [s]."""
+    decode_split: float = Field(gt=0, default=2500.0)
+    """Positions of the cache from which it is split among more blocks than it grows [-]."""
+    decode_tile: float = Field(ge=0, default=0.0)
+    """Positions that a block of decode costs beside those that it reads [-]."""
+    decode_narrow: float = Field(gt=0, le=4, default=1)
+    """What each halving of the cache's elements leaves of the rate at which decode streams it [-]."""
     older: dict[AttentionKernel, float] = Field(default_factory=dict)
     """Rate of older kernels over that of the fitted one, where they are slower here [-]."""
 
@@ -123,8 +147,18 @@ class CollectiveFit(Spec):
     """Latency of a reduction in the switch, whatever the ranks; null is that of the ring's steps [s]."""
     dispatch: float | None = Field(default=None, gt=0, le=1.2)
     """Fraction of the link for tokens sent to their experts; null is that of an all-to-all [-]."""
+    dispatch_start: Seconds | None = None
+    """Time of a kernel that sends tokens to experts, empty; null is that of the library, and its soft ridge [s]."""
     pair: float = Field(gt=0, le=1, default=1)
     """What two ranks alone reach of these fractions: they have fewer channels [-]."""
+    crowding: float | None = Field(default=None, gt=0, le=1)
+    """What each doubling of the ranks beyond two leaves, where they meet on a host's bus; null is all of it [-]."""
+    direct: float | None = Field(default=None, gt=0, le=1.2)
+    """Fraction of the link of kernels that read their peers' memory (one and two shots); null is the ring's [-]."""
+    direct_start: Seconds | None = None
+    """Time of such a kernel in one shot, empty; null is that of the library, `start` [s]."""
+    direct_barrier: Seconds = Field(ge=0, default=0.0)
+    """What its second shot adds: all ranks wait for each other once more [s]."""
 
     def scaled(self, factor: Any, *, most: float) -> CollectiveFit:
         """The same tier with every fraction of the link so many times as large.
@@ -143,7 +177,7 @@ class CollectiveFit(Spec):
         return self.model_copy(update=scaled)
 
 
-FRACTIONS = ("all_reduce", "in_network", "all_gather", "all_to_all", "send", "tree", "dispatch")
+FRACTIONS = ("all_reduce", "in_network", "all_gather", "all_to_all", "send", "tree", "dispatch", "direct")
 """Fields of `CollectiveFit` that are fractions of a link."""
 
 

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from functools import lru_cache
-from typing import Any, TypeVar
+from typing import Any, Self, TypeVar
 
-from pydantic import Field
+from pydantic import Field, model_validator
 
 from perfmodel.efficiency.engines import EngineFit, engine_known
 from perfmodel.efficiency.fits import (
@@ -24,7 +25,7 @@ from perfmodel.efficiency.fits import (
 from perfmodel.efficiency.software import Residuals, Software, SoftwareFit, known
 from perfmodel.errors import unknown
 from perfmodel.ops import minimum
-from perfmodel.specs import Catalogue, SourcedSpec
+from perfmodel.specs import Catalogue, SourcedSpec, Spec
 
 __all__ = ["Efficiency", "efficiencies"]
 
@@ -43,6 +44,8 @@ class Efficiency(SourcedSpec):
 
     architectures: tuple[str, ...] = ()
     """Device architectures this is the default of; empty is the universal set."""
+    on: dict[str, dict[str, Any]] = Field(default_factory=dict)
+    """By a device's id, the fields that measurements of it changed: as in the set, as deep as they differ."""
     matmul: dict[str, MatmulFit]
     """By number format; "default" serves formats not listed."""
     packed: PackedFit = PackedFit()
@@ -94,14 +97,21 @@ class Efficiency(SourcedSpec):
         """
         return CATALOGUE.load(name)
 
+    @model_validator(mode="after")
+    def _devices_are_sets(self) -> Self:
+        for device in self.on:
+            self.measured_on(device)
+        return self
+
     @classmethod
-    def of(cls, architecture: str, software: str | None = None) -> Efficiency:
-        """The default set of a device architecture; the universal one where none is fitted.
+    def of(cls, architecture: str, software: str | None = None, *, device: str = "") -> Efficiency:
+        """The default set of a device: its own where it was measured, else its architecture's, else the universal one.
 
         Parameters
         ----------
         architecture : of the device
         software : the training stack whose constants are put in force; None leaves the operator fits alone
+        device : its id; none is any device of the architecture
 
         Returns
         -------
@@ -118,17 +128,20 @@ class Efficiency(SourcedSpec):
         ('hopper', 'universal')
         >>> Efficiency.of("Hopper", "NeMo 25.02").id
         'hopper+nemo'
+        >>> Efficiency.of("Hopper", device="nvidia-h200-sxm-141gb").id
+        'hopper.nvidia-h200-sxm-141gb'
         """
-        return _composed(architecture.lower(), software)
+        return _composed(architecture.lower(), software, device)
 
     @classmethod
-    def serving(cls, architecture: str, engine: str = "default") -> Efficiency:
-        """The set of a device architecture under an inference engine.
+    def serving(cls, architecture: str, engine: str = "default", *, device: str = "") -> Efficiency:
+        """The set of a device under an inference engine.
 
         Parameters
         ----------
         architecture : of the device
         engine : see `engines()`
+        device : its id; none is any device of the architecture
 
         Raises
         ------
@@ -140,7 +153,24 @@ class Efficiency(SourcedSpec):
         >>> Efficiency.serving("Hopper", "vLLM 0.6.1").id
         'hopper+vllm'
         """
-        return _serving(architecture.lower(), engine)
+        return _serving(architecture.lower(), engine, device)
+
+    def measured_on(self, device: str) -> Efficiency:
+        """The set of one device: what was measured on it goes before what serves its architecture.
+
+        Parameters
+        ----------
+        device : its id
+
+        Returns
+        -------
+        the set with the device's name, or itself where nothing differs
+        """
+        if device not in self.on:
+            return self
+        fields = {name: getattr(self, name) for name in type(self).model_fields}
+        whole = _merged(fields | {"on": {}}, self.on[device])
+        return type(self).model_validate(whole | {"id": f"{self.id}.{device}"})
 
     def under(self, software: Software, architecture: str) -> Efficiency:
         """The same machine under a training stack: its constants applied to the operator fits.
@@ -260,14 +290,23 @@ def _by_architecture() -> dict[str, Efficiency]:
 
 
 @lru_cache(maxsize=256)
-def _composed(architecture: str, software: str | None) -> Efficiency:
-    base = _by_architecture().get(architecture) or Efficiency.load("universal")
+def _composed(architecture: str, software: str | None, device: str) -> Efficiency:
+    base = (_by_architecture().get(architecture) or Efficiency.load("universal")).measured_on(device)
     return base if software is None else base.under(known(software), architecture)
 
 
 @lru_cache(maxsize=256)
-def _serving(architecture: str, engine: str) -> Efficiency:
-    return _composed(architecture, None).under(engine_known(engine), architecture)
+def _serving(architecture: str, engine: str, device: str) -> Efficiency:
+    return _composed(architecture, None, device).under(engine_known(engine), architecture)
+
+
+def _merged(fields: Any, changes: Mapping[str, Any]) -> dict[str, Any]:
+    """Fields of a spec, or entries of a table, with some of them changed, as deep as the changes go."""
+    whole = fields.model_dump() if isinstance(fields, Spec) else dict(fields)
+    for name, value in changes.items():
+        within = isinstance(value, Mapping) and isinstance(whole.get(name), Mapping | Spec)
+        whole[name] = _merged(whole[name], value) if within else value
+    return whole
 
 
 def efficiencies() -> dict[str, str]:

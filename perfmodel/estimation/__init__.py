@@ -150,7 +150,7 @@ def fits_in_force(
     architecture, serves = cluster.device.architecture, not isinstance(work, Training)
     if efficiency is None:
         of = Efficiency.serving if serves else Efficiency.of
-        return of(architecture, software or "default")
+        return of(architecture, software or "default", device=cluster.device.id)
     if software is None:
         return efficiency
     return efficiency.under(engine_known(software) if serves else known(software), architecture)

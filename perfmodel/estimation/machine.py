@@ -20,6 +20,11 @@ class MatmulRate(NamedTuple):
     latency : of an empty kernel [s]
     exponent : of the ridge [-]
     accumulate : rate of products that add into their result, over the others [-]
+    inner_step : of a tile for each element of the inner length [s]
+    inner_split : inner length from which it is split [-]
+    wave : elements of the result whose tiles fill the device [-]
+    cached : rate of what lies in the cache, over that of the memory [-]
+    cache : what operands of a product measured alone find room in; None where they come from memory [B]
     """
 
     flops: Any
@@ -27,6 +32,11 @@ class MatmulRate(NamedTuple):
     latency: Any
     exponent: Any
     accumulate: Any
+    inner_step: Any
+    inner_split: Any
+    wave: Any
+    cached: Any
+    cache: Any
 
 
 class TierRate(NamedTuple):
@@ -133,6 +143,12 @@ def machine(
             latency=fit.latency,
             exponent=fit.exponent,
             accumulate=fit.accumulate,
+            inner_step=fit.inner_step,
+            inner_split=fit.inner_split,
+            wave=fit.wave,
+            cached=fit.cached,
+            # in a long run other layers have been through the cache since
+            cache=None if settled or device.l2 is None else fit.cache_share * device.l2,
         )
     return Machine(
         peak=peak,

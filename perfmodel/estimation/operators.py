@@ -7,7 +7,8 @@ from typing import Any
 from perfmodel.errors import InputError
 from perfmodel.estimation.machine import Machine
 from perfmodel.formulas.memory import copy_time
-from perfmodel.formulas.roofline import flash_attention_flops, smooth_parts
+from perfmodel.formulas.roofline import cached_share, flash_attention_flops, smooth_parts, split_walk_time
+from perfmodel.ops import ceil, log2, power
 from perfmodel.work import Attention, Matmul, Stream, Transfer, flops, memory_bytes
 
 __all__ = ["attention_seconds", "matmul_seconds", "stream_seconds", "transfer_seconds"]
@@ -16,7 +17,7 @@ Seconds = tuple[Any, dict[str, Any]]
 
 
 def matmul_seconds(work: Matmul, m: Machine) -> Seconds:
-    """A matrix product: the four-constant roofline, after the kernel that quantises its operand where there is one.
+    """A matrix product: start, walk along the inner length and smooth roofline, after the kernel that quantises.
 
     Parameters
     ----------
@@ -30,7 +31,10 @@ def matmul_seconds(work: Matmul, m: Machine) -> Seconds:
     rate = m.matmul[work.dtype]
     quantise = work.quantise_bytes / rate.bandwidth
     compute = flops(work) * work.effort / rate.flops
-    memory = memory_bytes(work) / rate.bandwidth - quantise
+    moved = memory_bytes(work)
+    memory = moved / rate.bandwidth - quantise
+    if rate.cache is not None:
+        memory = memory * (1.0 - (1.0 - 1.0 / rate.cached) * cached_share(size=moved, capacity=rate.cache))
     if work.weight_bytes is not None:
         compute, memory = compute / m.efficiency.packed.compute, memory / m.efficiency.packed.memory
     if work.accumulate:
@@ -38,15 +42,17 @@ def matmul_seconds(work: Matmul, m: Machine) -> Seconds:
     if work.kernel == "convolution":
         compute = compute / m.efficiency.convolution
     busy, tensor = smooth_parts(a=compute, b=memory, exponent=rate.exponent)
-    return rate.latency + quantise + busy, {
+    walk = split_walk_time(length=work.k, step=rate.inner_step, split=rate.inner_split)
+    latency = rate.latency + walk / (1.0 + work.batch * work.m * work.n / rate.wave)
+    return latency + quantise + busy, {
         "compute": tensor,
         "memory_bandwidth": quantise + busy - tensor,
-        "kernel_latency": rate.latency,
+        "kernel_latency": latency,
     }
 
 
 def attention_seconds(work: Attention, m: Machine) -> Seconds:
-    """A fused attention kernel: whole tiles, exponentials, and rates of their own backward and in decode.
+    """A fused attention kernel: whole tiles, exponentials, the walk of the longest tile, and a backward of its own.
 
     Parameters
     ----------
@@ -57,12 +63,39 @@ def attention_seconds(work: Attention, m: Machine) -> Seconds:
     -------
     seconds, and the same by resource [s]
     """
+    if work.decode:
+        return _decode_seconds(work, m)
     fit = m.efficiency.attention
-    tile, fraction, latency = fit.tile, fit.memory, fit.latency
-    if work.decode:  # the heads that share a key fill the tile
-        tile = 1.0
-        fraction = fraction if fit.decode_memory is None else fit.decode_memory
-        latency = latency if fit.decode_latency is None else fit.decode_latency
+    compute = _attended(work, m, fit.tile)
+    memory = memory_bytes(work) / (fit.memory * m.bandwidth)
+    busy, tensor = smooth_parts(a=compute, b=memory, exponent=fit.exponent)
+    latency = fit.latency
+    if not work.backward:  # whose tiles go by keys, and were not measured apart
+        tiles = work.sequences * work.heads * ceil(work.queries / fit.tile)
+        walk = split_walk_time(length=work.queries, step=fit.walk, split=fit.walk_split)
+        latency = latency + tiles * fit.block + walk
+    return latency + busy, {"compute": tensor, "memory_bandwidth": busy - tensor, "kernel_latency": latency}
+
+
+def _decode_seconds(work: Attention, m: Machine) -> Seconds:
+    """Few queries against a long cache: its bytes, tiles begun, and the walk of a block along its part of the cache."""
+    fit = m.efficiency.attention
+    fraction = fit.memory if fit.decode_memory is None else fit.decode_memory
+    latency = fit.latency if fit.decode_latency is None else fit.decode_latency
+    element = work.element_bytes if work.kv_bytes is None else work.kv_bytes
+    begun = 2.0 * work.sequences * work.kv_heads * work.head_dim * fit.decode_tile * element
+    memory = (memory_bytes(work) + begun) / (fraction * m.bandwidth)
+    if work.kv_bytes is not None:
+        memory = memory / power(fit.decode_narrow, log2(work.element_bytes / work.kv_bytes))
+    # the heads that share a key fill the tile
+    busy, tensor = smooth_parts(a=_attended(work, m, 1.0), b=memory, exponent=fit.exponent)
+    latency = latency + split_walk_time(length=work.keys, step=fit.decode_walk, split=fit.decode_split)
+    return latency + busy, {"compute": tensor, "memory_bandwidth": busy - tensor, "kernel_latency": latency}
+
+
+def _attended(work: Attention, m: Machine, tile: float) -> Any:
+    """Seconds of a fused attention kernel's arithmetic, exponentials included."""
+    fit = m.efficiency.attention
     done = flash_attention_flops(
         sequences=work.sequences,
         heads=work.heads,
@@ -73,14 +106,7 @@ def attention_seconds(work: Attention, m: Machine) -> Seconds:
         softmax_dims=fit.softmax_dims,
         tile=tile,
     )
-    rate = fit.compute * (fit.backward if work.backward else 1.0) * m.peak[work.dtype]
-    compute, memory = done / rate, memory_bytes(work) / (fraction * m.bandwidth)
-    busy, tensor = smooth_parts(a=compute, b=memory, exponent=fit.exponent)
-    return latency + busy, {
-        "compute": tensor,
-        "memory_bandwidth": busy - tensor,
-        "kernel_latency": latency,
-    }
+    return done / (fit.compute * (fit.backward if work.backward else 1.0) * m.peak[work.dtype])
 
 
 def stream_seconds(work: Stream, m: Machine) -> Seconds:

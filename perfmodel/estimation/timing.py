@@ -68,7 +68,7 @@ class Clock:
 
     def message(self, work: Collective) -> Message:
         """Time of a message; equal ones are timed once, and each group is placed once."""
-        sent = self._messages.setdefault((work.kind, work.axis, work.most_domains), [])
+        sent = self._messages.setdefault((work.kind, work.axis, work.most_domains, work.direct), [])
         for one, message in sent:
             if certain(one.payload == work.payload) and certain(one.copies == work.copies):
                 return message

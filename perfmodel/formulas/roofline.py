@@ -7,7 +7,8 @@ from typing import Any
 from perfmodel.ops import Number, ceil, maximum, minimum, power
 
 __all__ = [
-    "arithmetic_intensity", "flash_attention_flops", "operator_time", "roofline_time", "smooth_maximum", "smooth_parts",
+    "arithmetic_intensity", "cached_share", "flash_attention_flops", "operator_time", "roofline_time", "smooth_maximum",
+    "smooth_parts", "split_walk_time",
 ]  # fmt: skip
 
 TINY = 1e-300
@@ -179,6 +180,67 @@ def operator_time(
     compute = flops / (compute_efficiency * peak)
     memory = memory_bytes / (memory_efficiency * bandwidth)
     return latency + smooth_maximum(a=compute, b=memory, exponent=exponent)
+
+
+def split_walk_time(*, length: Number, step: Number, split: Number) -> Any:
+    """Time of the steps that one tile takes one after the other, where long walks are split among more tiles.
+
+    .. math:: t = \\frac{s\\,k}{1 + k / K}
+
+    Parameters
+    ----------
+    length : k, of the walk: the inner length of a product, the positions that attention passes [-]
+    step : s, for each element of it [s]
+    split : K, from which the walk is split more than it grows; its longest time is s K [-]
+
+    Returns
+    -------
+    time [s]
+
+    Notes
+    -----
+    It is what small products and short kernels wait for and large ones do not feel: splitting fills a device that has
+    too few tiles, and then ends in one more pass over the parts. Without it one latency has to serve inner lengths of
+    32 and of 65536, which are a factor of three apart (`docs/accuracy.md`).
+
+    References
+    ----------
+    Osama et al. (2023), Stream-K: work-centric parallel decomposition for dense matrix-matrix multiplication on the
+    GPU, arXiv:2301.03598, sections 3 and 4 (fixed-split and its fix-up); the form is fitted in `docs/accuracy.md`
+
+    Examples
+    --------
+    >>> split_walk_time(length=1000.0, step=2e-9, split=1000.0)
+    1e-06
+    """
+    return step * length / (1.0 + length / split)
+
+
+def cached_share(*, size: Number, capacity: Number) -> Any:
+    """Share of an operand's bytes that a repeated kernel finds in the cache.
+
+    .. math:: h = \\frac{1}{1 + (n / C)^2}
+
+    Parameters
+    ----------
+    size : n, bytes that the kernel touches [B]
+    capacity : C, of the cache, as far as they may fill it; 0 is none [B]
+
+    Returns
+    -------
+    share, 1 for what is small and 0 for what is large [-]
+
+    References
+    ----------
+    The smooth step that the measured products on devices of 96 and 128 MiB of cache follow, see `docs/accuracy.md`;
+    why there is one: Hill, Smith (1989), Evaluating associativity in CPU caches, doi:10.1109/12.40842
+
+    Examples
+    --------
+    >>> cached_share(size=1e6, capacity=1e6)
+    0.5
+    """
+    return capacity * capacity / (capacity * capacity + size * size)
 
 
 def flash_attention_flops(

@@ -56,7 +56,7 @@ def roofline(
     """
     if isinstance(est_or_device, Device | str):
         device = Device.load(est_or_device) if isinstance(est_or_device, str) else est_or_device
-        roof = _Roof(device, Efficiency.of(device.architecture), dtype or "bf16")
+        roof = _Roof(device, Efficiency.of(device.architecture, device=device.id), dtype or "bf16")
         points: Columns = {"name": [], "intensity": [], "flops_per_second": []}
         title = f"{device.name}, {roof.dtype}"
     else:

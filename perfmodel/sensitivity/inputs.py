@@ -53,10 +53,10 @@ class Inputs(NamedTuple):
 
     def _usual(self, cluster: Cluster, software: str | None) -> Efficiency:
         """The fits that `estimate` takes for a device under a stack or an engine."""
-        architecture = cluster.device.architecture
+        device = cluster.device
         if self.trains or software is None:
-            return Efficiency.of(architecture, software)
-        return Efficiency.serving(architecture, software)
+            return Efficiency.of(device.architecture, software, device=device.id)
+        return Efficiency.serving(device.architecture, software, device=device.id)
 
     @property
     def follows_architecture(self) -> bool:
@@ -71,8 +71,8 @@ class Inputs(NamedTuple):
         ----------
         cluster : the other one
         """
-        before, after = self.cluster.device.architecture, cluster.device.architecture
-        if before == after or not self.follows_architecture:
+        devices = {(one.device.architecture, one.device.id) for one in (self.cluster, cluster)}
+        if len(devices) == 1 or not self.follows_architecture:
             return self._replace(cluster=cluster)
         fits = self._usual(cluster, self.efficiency.software or None)
         return self._replace(cluster=cluster, efficiency=fits)

@@ -9,7 +9,7 @@ import numpy as np
 import numpy.typing as npt
 
 from perfmodel.efficiency import Efficiency
-from perfmodel.errors import InputError, UnsupportedError, unknown
+from perfmodel.errors import InputError, unknown
 from perfmodel.estimation.machine import machine
 from perfmodel.estimation.timing import Clock
 from perfmodel.hardware import Cluster, Device
@@ -35,12 +35,14 @@ class Format(NamedTuple):
     operand : bytes of an element of both operands, scales included [B]
     result : bytes of an element of the result [B]
     quantise : bytes that a kernel before it moves for each element of the left operand [B]
+    scale : kernels that find its largest value first, where the whole tensor has one scale [-]
     """
 
     dtype: str
     operand: float
     result: float
     quantise: float = 0
+    scale: int = 0
 
 
 FORMATS = {
@@ -51,13 +53,14 @@ FORMATS = {
     "fp64": Format("fp64", 8, 8),
     "int8": Format("int8", 1, 2),
     "int8_smoothquant": Format("int8", 1, 2),
-    "fp8": Format("fp8", 1, 2, 3),
+    "fp8": Format("fp8", 1, 2, 3, scale=4),
     "fp8_block": Format("fp8", 1, 2, 3),
     "mxfp8": Format("fp8", 1 + 1 / 32, 2, 3 + 1 / 32),
     "nvfp4": Format("fp4", 0.5 + 1 / 16, 2, 2.5 + 1 / 16),
     "mxfp4": Format("fp4", 0.5 + 1 / 32, 2, 2.5 + 1 / 32),
 }
-"""Products in 8 and 4 bits read a 16-bit activation and write it in their format first."""
+"""Products in 8 and 4 bits read a 16-bit activation and write it in their format first; one scale for a whole tensor is
+its largest value: cleared, found in every block, found among the blocks, turned into a scale."""
 
 ELEMENT_BYTES = {"fp32": 4, "tf32": 4, "bf16": 2, "fp16": 2, "fp8": 1, "int8": 1}
 
@@ -71,15 +74,12 @@ STREAMS = {
 COLLECTIVES = {
     **{kind: kind for kind in ("all_reduce", "all_gather", "reduce_scatter", "all_to_all", "send")},
     "p2p": "send",
+    "all_reduce_custom": "all_reduce",
     # each token is sent once for every expert it visits: copies are messages of their own
     "moe_dispatch_ll": "dispatch",
     "moe_combine_ll": "dispatch",
 }
 """Kind of collective by the operator's name."""
-
-NOT_BUILT = {
-    "all_reduce_custom": "all-reduce in one or two shots (a framework's own kernel) is not built yet"
-}
 
 
 class Batch(NamedTuple):
@@ -161,7 +161,9 @@ def operator_times(rows: Sequence[Row], *, efficiency: Efficiency | None = None)
     found, skipped = batches(rows)
     told: list[float | str] = [skipped.get(place, "") for place in range(len(rows))]
     for batch in found:
-        chosen = efficiency or Efficiency.of(batch.cluster.device.architecture)
+        chosen = efficiency or Efficiency.of(
+            batch.cluster.device.architecture, device=batch.cluster.device.id
+        )
         for place, seconds in zip(batch.rows, times_of(batch, chosen), strict=True):
             told[place] = float(seconds)
     return told
@@ -176,8 +178,6 @@ def _structure(row: Row) -> tuple[Any, ...]:
 def _batch(rows: list[Row], places: tuple[int, ...], device: str | Device | None) -> Batch:
     first = rows[0]
     op, dtype, name = str(first["op"]), str(first.get("dtype") or "bf16"), first.get("system") or device
-    if op in NOT_BUILT:
-        raise UnsupportedError(NOT_BUILT[op])
     if op not in BUILDERS:
         raise unknown("operator", op, BUILDERS)
     if name is None:
@@ -214,7 +214,9 @@ def _gemm(rows: list[Row], op: str, dtype: str) -> Built:
         result_bytes=given.result,
         quantise_bytes=given.quantise * m * k,
     )
-    return product, (given.dtype,)
+    if not given.scale:
+        return product, (given.dtype,)
+    return Serial(op, (Stream("largest value", 2 * m * k, launches=given.scale), product)), (given.dtype,)
 
 
 def _attention(rows: list[Row], op: str, dtype: str) -> Built:
@@ -250,7 +252,7 @@ def _attention(rows: list[Row], op: str, dtype: str) -> Built:
 def _collective(rows: list[Row], op: str, dtype: str) -> Built:
     if rows[0].get("ranks") is None:
         raise InputError("the row names no ranks")
-    return Collective(op, COLLECTIVES[op], _column(rows, "bytes"), AXIS), ()
+    return Collective(op, COLLECTIVES[op], _column(rows, "bytes"), AXIS, direct=op == "all_reduce_custom"), ()
 
 
 def _stream(rows: list[Row], op: str, dtype: str) -> Built:

@@ -62,7 +62,9 @@ def _guarded(predict: Callable[[], T]) -> T:
 
 def _training(row: Row, efficiency: Efficiency | None, notes: list[str]) -> Iterator[Pair]:
     job = training_job(row, notes)
-    fits = efficiency or Efficiency.of(job.cluster.device.architecture, row_software(row).id)
+    fits = efficiency or Efficiency.of(
+        job.cluster.device.architecture, row_software(row).id, device=job.cluster.device.id
+    )
     est: TrainingEstimate = estimate_training(*job, fits)
     measured = row.get("measured")
     measured = measured if isinstance(measured, Mapping) else {}
@@ -75,7 +77,9 @@ def _training(row: Row, efficiency: Efficiency | None, notes: list[str]) -> Iter
 
 def _inference(row: Row, efficiency: Efficiency | None, notes: list[str]) -> Iterator[Pair]:
     job = inference_job(row, notes)
-    fits = efficiency or Efficiency.serving(job.cluster.device.architecture, job.engine.id)
+    fits = efficiency or Efficiency.serving(
+        job.cluster.device.architecture, job.engine.id, device=job.cluster.device.id
+    )
     est: InferenceEstimate = estimate_inference(job.model, job.work, job.layout, job.cluster, fits)
     for metric, measured in measured_metrics(row).items():
         predicted = est.memory.total if metric == "peak_memory" else getattr(est, metric)

@@ -222,6 +222,15 @@ SAMPLES = {
         "softmax_dims": [0, 50, 58.6],
         "tile": [128, 128, 64],
     },
+    "roofline.split_walk_time": {
+        "length": [1000.0, 65536, 0],
+        "step": [2e-9, 1e-9, 3e-8],
+        "split": [1000.0, 2500, 600],
+    },
+    "roofline.cached_share": {
+        "size": [1e6, 4e8, 0],
+        "capacity": [1e6, 1e8, 5e7],
+    },
     # training
     # queueing: idle and busy, one server and many, nothing drafted and everything accepted
     "queueing.closed_loop_batch": {

@@ -72,8 +72,10 @@ def dispatched(payload: Any, copies: Any, most_domains: int | None, hops: list[H
         fraction = fit.all_to_all if fit.dispatch is None else fit.dispatch
         # the emptiest domain takes in as much as the others, through fewer links
         sent = payload / copies * factor * hop.below / hop.fewest
-        loads.append(Load(hop.crossed * fit.step, hop.crossed * sent, fraction * exchange_bandwidth(hop)))
-    return way("dispatch", hops, loads)
+        step = fit.step if fit.dispatch_start is None else 0.0
+        loads.append(Load(hop.crossed * step, hop.crossed * sent, fraction * exchange_bandwidth(hop)))
+    starts = [hop.tier.fit.dispatch_start for hop in hops]
+    return way("dispatch", hops, loads, own_start=None if None in starts else starts)
 
 
 def _exchange(payload: Any, hop: Hop, share: Any, messages: Any, bandwidth: Any) -> Load:

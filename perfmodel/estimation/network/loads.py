@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any, NamedTuple
 
 from perfmodel.estimation.network.choice import Way
 from perfmodel.estimation.network.placement import Hop, torus_hops
 from perfmodel.formulas.roofline import smooth_parts
-from perfmodel.ops import at_least, greater, maximum, where
+from perfmodel.ops import at_least, greater, log2, maximum, power, where
 
 __all__ = ["Load", "fraction", "outermost", "pair", "ring_steps", "several", "way"]
 
@@ -27,7 +28,9 @@ class Load(NamedTuple):
     rate: Any
 
 
-def way(name: str, hops: list[Hop], loads: list[Load], open: Any = 1.0) -> Way:
+def way(
+    name: str, hops: list[Hop], loads: list[Load], open: Any = 1.0, *, own_start: Sequence[Any] | None = None
+) -> Way:
     """Seconds of the loads: steps add up, of the tiers the slowest counts, and both are joined as measured.
 
     Parameters
@@ -35,6 +38,8 @@ def way(name: str, hops: list[Hop], loads: list[Load], open: Any = 1.0) -> Way:
     name : of the algorithm
     hops, loads : one a tier, innermost first
     open : 1 where the topology offers it, else 0 [-]
+    own_start : of a kernel that is not the collective library's, one a tier: time and traffic add up; None is one that
+        is [s]
     """
     latency: Any = 0.0
     slowest: Any = 0.0
@@ -44,9 +49,12 @@ def way(name: str, hops: list[Hop], loads: list[Load], open: Any = 1.0) -> Way:
         latency = latency + load.steps
         busy[hop.tier.name] = seconds
         slowest = maximum(slowest, seconds)
-    start = where(greater(hops[0].parts, 1), outermost(hops, [hop.tier.fit.start for hop in hops]), 0.0)
-    exponent = outermost(hops, [hop.tier.fit.exponent for hop in hops])
-    whole, waiting = smooth_parts(a=start + latency, b=slowest, exponent=exponent)
+    starts = [hop.tier.fit.start for hop in hops] if own_start is None else list(own_start)
+    waiting = latency + where(greater(hops[0].parts, 1), outermost(hops, starts), 0.0)
+    whole = waiting + slowest
+    if own_start is None:
+        exponent = outermost(hops, [hop.tier.fit.exponent for hop in hops])
+        whole, waiting = smooth_parts(a=waiting, b=slowest, exponent=exponent)
     return Way(name, whole, {"network_latency": waiting, **_to_slowest(busy, slowest, whole - waiting)}, open)
 
 
@@ -87,8 +95,12 @@ def fraction(kind: str, hop: Hop) -> Any:
 
 
 def pair(hop: Hop) -> Any:
-    """Two ranks alone have fewer channels."""
-    return where(greater(hop.inside, 2), 1.0, hop.tier.fit.pair)
+    """Two ranks alone have fewer channels; more than two crowd a host's bus."""
+    fit = hop.tier.fit
+    alone = where(greater(hop.inside, 2), 1.0, fit.pair)
+    return (
+        alone if fit.crowding is None else alone * power(fit.crowding, log2(maximum(hop.inside / 2.0, 1.0)))
+    )
 
 
 def ring_steps(hop: Hop) -> Any:

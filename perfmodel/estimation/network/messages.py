@@ -10,7 +10,16 @@ from perfmodel.estimation.network.choice import Choice, Route, Way, fastest
 from perfmodel.estimation.network.exchanges import dispatched, pairwise, rail_aligned
 from perfmodel.estimation.network.loads import outermost
 from perfmodel.estimation.network.placement import Hop, placement
-from perfmodel.estimation.network.reductions import hierarchical, nvls, nvls_tree, ring, sharp, tree
+from perfmodel.estimation.network.reductions import (
+    hierarchical,
+    nvls,
+    nvls_tree,
+    one_shot,
+    ring,
+    sharp,
+    tree,
+    two_shot,
+)
 from perfmodel.ops import added, at_least, certain, floor, greater, where
 from perfmodel.parallel import Ranks
 from perfmodel.work import Collective
@@ -76,6 +85,9 @@ def _ways(work: Collective, hops: list[Hop]) -> Iterator[Way]:
             yield hierarchical(kind, payload, hops)
         elif kind == "all_reduce":
             yield from _reductions(payload, hops, several)
+            if work.direct:
+                yield one_shot(payload, hops)
+                yield two_shot(payload, hops)
 
 
 def _reductions(payload: Any, hops: list[Hop], several: bool) -> Iterator[Way]:

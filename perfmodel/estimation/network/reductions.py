@@ -11,7 +11,9 @@ from perfmodel.formulas.all_reduce import in_switch_factor
 from perfmodel.formulas.collectives import all_reduce_factor, gather_factor
 from perfmodel.ops import greater, log2, minimum, where
 
-__all__ = ["SWITCH_RANKS", "hierarchical", "nvls", "nvls_tree", "ring", "sharp", "tree"]
+__all__ = [
+    "SWITCH_RANKS", "hierarchical", "nvls", "nvls_tree", "one_shot", "ring", "sharp", "tree", "two_shot",
+]  # fmt: skip
 
 SWITCH_RANKS = 4
 """Switches reduce in place for groups of more than so many ranks; smaller ones take the ring [-]."""
@@ -106,6 +108,39 @@ def sharp(payload: Any, hops: list[Hop]) -> Way:
         for hop in hops[1:]
     ]
     return way("sharp", hops, [within, *outer], open=several(inner))
+
+
+def one_shot(payload: Any, hops: list[Hop]) -> Way:
+    """An all-reduce by a kernel that reads the whole buffer of each peer; open within one domain.
+
+    Parameters
+    ----------
+    payload : of the message [B]
+    hops : where its ranks lie
+    """
+    return _direct("one shot", payload * (hops[0].parts - 1.0), 0.0, hops)
+
+
+def two_shot(payload: Any, hops: list[Hop]) -> Way:
+    """The same where each rank adds up its share, and all read the shares after one more barrier.
+
+    Parameters
+    ----------
+    payload : of the message [B]
+    hops : where its ranks lie
+    """
+    sent = payload * all_reduce_factor(ranks=hops[0].parts)
+    return _direct("two shot", sent, hops[0].tier.fit.direct_barrier, hops)
+
+
+def _direct(name: str, sent: Any, barrier: Any, hops: list[Hop]) -> Way:
+    """A kernel of the framework's own: a start, a barrier or two, and plain reads."""
+    inner, fit = hops[0], hops[0].tier.fit
+    start = fit.start if fit.direct_start is None else fit.direct_start
+    rate = (fit.all_reduce if fit.direct is None else fit.direct) * pair(inner) * gather_bandwidth(inner)
+    spent = dict.fromkeys((hop.tier.name for hop in hops), 0.0) | {inner.tier.name: sent / rate}
+    alone = where(greater(inner.whole, 1), 0.0, 1.0)
+    return Way(name, start + barrier + sent / rate, {"network_latency": start + barrier, **spent}, alone)
 
 
 def hierarchical(kind: str, payload: Any, hops: list[Hop]) -> Way:

@@ -33,11 +33,12 @@ def fused_kernels(est: Any) -> Iterator[Changes]:
 )
 def graph(est: Any) -> Iterator[Changes]:
     """The host launches nothing one by one, and the device does not idle between two kernels."""
-    fits, architecture = est.efficiency, est.cluster.device.architecture
-    if fits.software and fits == Efficiency.of(architecture, fits.software):
+    fits, device = est.efficiency, est.cluster.device
+    if fits.software and fits == Efficiency.of(device.architecture, fits.software, device=device.id):
         stack = Software.load(fits.software)
-        constants = stack.fit(architecture).replace(launch=0.0, gap=0.0)
-        captured = Efficiency.of(architecture).applied(constants, stack.recipe.attention_kernel)
+        constants = stack.fit(device.architecture).replace(launch=0.0, gap=0.0)
+        measured = Efficiency.of(device.architecture, device=device.id)
+        captured = measured.applied(constants, stack.recipe.attention_kernel)
         yield {"efficiency": captured.replace(id=f"{fits.id}+graph", software=stack.id, spread=fits.spread)}
     elif fits.host.launch > 0:
         yield {"host.launch": 0.0}
