@@ -32,7 +32,9 @@ def last_held(holds: Callable[[Any], Any], start: float, end: float) -> float:
     """
     low, high = float(start), float(end)
     for number in range(ROUNDS):
-        points = np.geomspace(low, high, POINTS)
+        # first densest where one is, so that a condition that fails and holds again nearby is not stepped over
+        shares = np.linspace(0.0, 1.0, POINTS) ** (3 if number == 0 else 1)
+        points = low * (high / low) ** shares
         held = np.broadcast_to(holds(points), points.shape)
         if held.all():
             return float(end) if number == 0 else high
