@@ -19,9 +19,9 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
-from perfmodel.errors import InputError, MissingExtraError, unknown
+from perfmodel.errors import InputError, unknown
 from perfmodel.estimation.timed import Timed, hidden_part
-from perfmodel.report.tables import RESOURCES
+from perfmodel.report.tables import RESOURCES, Row, Table, html_page, pandas_module
 from perfmodel.sensitivity.places import layer_of, phase_of
 from perfmodel.sensitivity.quantities import quantities, with_values
 from perfmodel.sensitivity.scanning import last_held
@@ -189,12 +189,8 @@ class Attribution:
         MissingExtraError
             pandas is not installed
         """
-        try:
-            import pandas
-        except ImportError:
-            raise MissingExtraError("pandas", "frame") from None
-        frame = pandas.DataFrame(self.cells, columns=list(Cell._fields))
-        return frame.assign(share=frame["seconds"] / self.step_time)
+        found: pandas.DataFrame = pandas_module().DataFrame(self.cells, columns=list(Cell._fields))
+        return found.assign(share=found["seconds"] / self.step_time)
 
     def to_dict(self) -> dict[str, Any]:
         """Limiter, takeover, every side of the cube and the stages, ready for JSON; an infinite takeover is null."""
@@ -212,9 +208,22 @@ class Attribution:
     def __repr__(self) -> str:
         return "\n".join(self._lines())
 
+    def _repr_html_(self) -> str:
+        tables = []
+        for side, title in PRINTED.items():
+            parts = {_told(name) if side == "detail" else name: part for name, part in self.by(side).items()}
+            rows = [Row(name, part.seconds, part.share) for name, part in parts.items() if part.seconds > 0]
+            beside = [Row(name, part.hidden, part.hidden / self.step_time) for name, part in parts.items()
+                      if part.hidden > 0]  # fmt: skip
+            tables += [Table(title, "s", rows)] + [Table(f"{title}, beside compute", "s", beside)] * bool(
+                beside
+            )
+        answers = {"time": show(self.step_time, "s"), "limited by": self._limit()}
+        return html_page("where the time goes", answers, tables)
+
     def _lines(self) -> Iterator[str]:
         yield f"{show(self.step_time, 's')}, limited by {self._limit()}"
-        for side, title in (("detail", "by resource"), ("phase", "by phase"), ("layer", "by layer")):
+        for side, title in PRINTED.items():
             yield f"\n  {title:<36}{'waited for':>12}{'share':>8}{'beside compute':>16}"
             for name, part in self.by(side).items():
                 hidden = show(part.hidden, "s") if part.hidden > 0 else ""
@@ -233,6 +242,8 @@ class Attribution:
 
 SIDES = Cell._fields[:5]
 """Sides of the cube."""
+PRINTED = {"detail": "by resource", "phase": "by phase", "layer": "by layer"}
+"""Sides that are printed, with their titles."""
 UNITS = {"compute:vector": "vector units, for exponentials", "compute:contention": "compute lost to messages"}
 """Details of compute in words, number formats left out."""
 

@@ -18,13 +18,15 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
+from html import escape
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from perfmodel.duals import slopes_of, variables
-from perfmodel.errors import InputError, MissingExtraError, UnsupportedError, unknown
+from perfmodel.errors import InputError, UnsupportedError, unknown
 from perfmodel.ops import plain
+from perfmodel.report.tables import pandas_module
 from perfmodel.sensitivity.quantities import KINDS, Quantity, quantities, with_values
 from perfmodel.sensitivity.quantities import numbers as every_number
 from perfmodel.units import show
@@ -111,27 +113,39 @@ class Elasticities(Mapping[str, Any]):
         MissingExtraError
             pandas is not installed
         """
-        try:
-            import pandas
-        except ImportError:
-            raise MissingExtraError("pandas", "frame") from None
         rows = {}
         for name, value in self.largest(len(self)).items():
             one = self.quantities[name]
             rows[name] = (one.value, one.unit, one.kind, one.origin, value, 1.1**value - 1)
         columns = ["value", "unit", "kind", "origin", "elasticity", "ten_percent_more"]
-        table: pandas.DataFrame = pandas.DataFrame.from_dict(rows, orient="index", columns=columns)
+        table: pandas.DataFrame = pandas_module().DataFrame.from_dict(rows, orient="index", columns=columns)
         return table
 
     def __repr__(self) -> str:
         if np.ndim(self.value):
             return f"elasticities of {self.metric} in {len(self)} numbers, over {np.shape(self.value)}"
         lines = [f"{self.metric} {show(self.value, 's')}; of one per cent more, in per cent"]
+        for name, shown, value, origin in self._rows():
+            lines.append(f"  {name:<34}{shown:>14}{value:>10}  {origin}")
+        return "\n".join(lines)
+
+    def _repr_html_(self) -> str:
+        if np.ndim(self.value):
+            return f"<p>{escape(repr(self))}</p>"
+        cells = "".join(
+            f"<tr><td style='text-align:left'>{escape(name)}</td><td>{escape(shown)}</td><td>{value}</td>"
+            f"<td>{origin}</td></tr>"
+            for name, shown, value, origin in self._rows()
+        )
+        head = "<tr><th>number</th><th>value</th><th>elasticity</th><th></th></tr>"
+        return f"<table><caption>{self.metric} {escape(show(self.value, 's'))}</caption>{head}{cells}</table>"
+
+    def _rows(self) -> Iterator[tuple[str, str, str, str]]:
+        """Name, value, elasticity and origin of the numbers that matter most, printed."""
         for name, value in self.largest().items():
             one = self.quantities[name]
             shown = f"{one.value:.4g}" if one.unit == "-" else show(one.value, one.unit)  # type: ignore[arg-type]
-            lines.append(f"  {name:<34}{shown:>14}{value:>+10.3f}  {one.origin}")
-        return "\n".join(lines)
+            yield name, shown, f"{value:+.3f}", one.origin
 
 
 def elasticities(

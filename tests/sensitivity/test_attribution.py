@@ -115,6 +115,12 @@ def test_the_report_names_everything_large():
         assert words in told
 
 
+def test_notebooks_show_tables():
+    html = attribution(llama())._repr_html_()
+    assert html.count("<table>") == html.count("</table>") >= 5
+    assert "by phase" in html and "by resource, beside compute" in html and "limited by" in html
+
+
 def test_the_cells_are_a_table():
     frame = attribution(llama()).to_frame()
     assert frame["share"].sum() == pytest.approx(1)

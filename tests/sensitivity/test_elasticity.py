@@ -106,6 +106,8 @@ def test_they_are_told():
     found = elasticities(llama())
     told = repr(found)
     assert "peak.bf16" in told and "fact" in told and "fit" in told
+    html = found._repr_html_()
+    assert html.count("<tr>") == html.count("</tr>") == 13 and "memory_bandwidth" in html
     frame = found.to_frame()
     assert frame.loc["peak.bf16", "elasticity"] == found["peak.bf16"]
     assert frame.loc["peak.bf16", "ten_percent_more"] == pytest.approx(1.1 ** found["peak.bf16"] - 1)
