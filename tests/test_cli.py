@@ -51,7 +51,7 @@ def test_a_batch_that_does_not_fit_says_what_would(capsys: pytest.CaptureFixture
     assert "tp = 2, devices = 2; or weight_dtype = int4_g128" in out
     code, out, _ = run(f"{job} --json", capsys)
     assert code == 1
-    assert json.loads(out)["remedies"][0]["change"] == {"tp": 2, "devices": 2}
+    assert json.loads(out)["would_fit_with"][0]["change"] == {"tp": 2, "devices": 2}
 
 
 @pytest.mark.parametrize("load", ["--concurrency 64", "--request-rate 4", ""])

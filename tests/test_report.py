@@ -9,7 +9,7 @@ import pytest
 
 import perfmodel as pm
 from perfmodel.errors import InputError
-from perfmodel.report import cited, entries, remedies
+from perfmodel.report import cited, entries, fitting_changes
 
 
 @pytest.fixture(scope="module")
@@ -218,14 +218,14 @@ def test_what_does_not_fit_says_what_would() -> None:
     assert not long.fits
     assert "over)" in repr(long)
     assert "would fit with" in repr(long)
-    for remedy in remedies(long):
+    for remedy in fitting_changes(long):
         kept = {name: value for name, value in remedy.change.items() if name not in ("tp", "devices")}
         layout = long.layout.replace(tp=remedy.change.get("tp", 1))
         grown = cluster.replace(devices=remedy.change.get("devices", 1))
         again = pm.estimate(long.model, long.work.replace(**kept), layout, grown, efficiency=long.efficiency)
         assert again.fits, remedy
         assert again.memory.total == remedy.total
-    by_name = {name: value for remedy in remedies(long) for name, value in remedy.change.items()}
+    by_name = {name: value for remedy in fitting_changes(long) for name, value in remedy.change.items()}
     more = long.work.replace(batch=by_name["batch"] + 1)
     assert not pm.estimate(long.model, more, long.layout, cluster).fits
     longer = long.work.replace(input_length=by_name["input_length"] + 1)

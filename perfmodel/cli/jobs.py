@@ -12,7 +12,7 @@ from perfmodel.cli.app import listed
 from perfmodel.cli.options import Options
 from perfmodel.workload import OPTIMIZERS, POLICIES, Offload
 
-__all__ = ["BatchJob", "LoadJob", "Samples", "ServedJob", "TrainingJob"]
+__all__ = ["USUAL_LENGTH", "BatchJob", "LoadJob", "Samples", "ServedJob", "TrainingJob"]
 
 USUAL_LENGTH = 4096
 """Tokens of one training sequence where neither the command nor the model says [-]."""

@@ -116,7 +116,7 @@ def _largest(p: Pass, tokens: Any) -> Pass:
     """The part of a pass that is alive at once."""
     if tokens is None:
         return p
-    return p._replace(sequences=minimum(p.sequences, tokens / p.queries))
+    return p._replace(sequences=minimum(tokens / p.queries, p.sequences))
 
 
 def prefill_pass(model: Model, work: Served, layout: Parallel, *, sequences: Any) -> Pass:
@@ -163,9 +163,8 @@ def prefill_pass(model: Model, work: Served, layout: Parallel, *, sequences: Any
         kv_split=layout.kv_split,
         replicated=certain(layout.dp == 1) and certain(layout.cp == 1),
     )
-    if not isinstance(work, Inference):
-        return p
-    return Entrance(work.source_length, work.image_size, work.samples).opened(model, p, length=None)
+    seen = (work.source_length, work.image_size, work.samples) if isinstance(work, Inference) else ()
+    return Entrance(*seen).opened(model, p, length=None)
 
 
 def decode_pass(work: Served, prompt: Pass, *, sequences: Any, context: Any) -> Pass:

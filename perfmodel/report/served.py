@@ -7,7 +7,7 @@ from typing import Any
 
 from perfmodel.estimation import InferenceMemory
 from perfmodel.model import Model
-from perfmodel.report.remedies import remedies
+from perfmodel.report.fitting import fitting_changes
 from perfmodel.report.tables import Table, kind_rows
 from perfmodel.units import show
 from perfmodel.workload import Served
@@ -60,7 +60,7 @@ def memory_lines(est: Any) -> dict[str, str]:
     if est.fits:
         return {"memory": f"{line}fits{_room(est)}"}
     over = memory.total - memory.available
-    told = "; or ".join(str(remedy) for remedy in remedies(est)) or "no single change that was tried"
+    told = "; or ".join(str(change) for change in fitting_changes(est)) or "no single change that was tried"
     return {"memory": f"{line}does NOT fit ({show(over, 'B')} over)", "would fit with": told}
 
 
@@ -126,5 +126,7 @@ def memory_dict(est: Any) -> dict[str, Any]:
             "most_sequences": float(memory.most_sequences) if caches else None,
             "more_tokens": float(memory.more_tokens) if grows else None,
         },
-        "remedies": [{"change": remedy.change, "total": remedy.total} for remedy in remedies(est)],
+        "would_fit_with": [
+            {"change": change.change, "total": change.total} for change in fitting_changes(est)
+        ],
     }

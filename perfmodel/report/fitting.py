@@ -9,7 +9,7 @@ from perfmodel.errors import PerfModelError
 from perfmodel.estimation import Answer, InferenceEstimate, estimate
 from perfmodel.workload.quantisation import Formats
 
-__all__ = ["Remedy", "remedies"]
+__all__ = ["FittingChange", "fitting_changes"]
 
 FEWER_BITS = ("fp8", "int8_wo", "int4_g128")
 """Formats of weights that are tried, in this order."""
@@ -17,7 +17,7 @@ WIDEST = 64
 """Largest tensor-parallel degree that is tried [-]."""
 
 
-class Remedy(NamedTuple):
+class FittingChange(NamedTuple):
     """A change with which a job fits.
 
     Parameters
@@ -33,7 +33,7 @@ class Remedy(NamedTuple):
         return ", ".join(f"{name} = {value}" for name, value in self.change.items())
 
 
-def remedies(est: Any) -> list[Remedy]:
+def fitting_changes(est: Any) -> list[FittingChange]:
     """Single changes with which a job fits: fewer sequences, a shorter prompt, more ranks, fewer bits.
 
     Parameters
@@ -49,15 +49,15 @@ def remedies(est: Any) -> list[Remedy]:
     >>> import perfmodel as pm
     >>> est = pm.estimate(pm.Model.load("llama-3.1-70b"), pm.Inference(batch=8, input_length=1024, output_length=64),
     ...                   pm.Parallel(), pm.Cluster.load("dgx-h100", devices=1))
-    >>> for remedy in remedies(est):
-    ...     print(remedy)
+    >>> for change in fitting_changes(est):
+    ...     print(change)
     tp = 2, devices = 2
     weight_dtype = int4_g128
     """
     if est.fits:
         return []
     kinds = (_fewer_sequences, _shorter_prompt, _more_ranks, _fewer_bits, _smaller_cache)
-    return [remedy for kind in kinds for remedy in kind(est)]
+    return [change for kind in kinds for change in kind(est)]
 
 
 def _tried(est: Any, *, devices: int | None = None, layout: Any = None, **changes: Any) -> Answer | None:
@@ -71,14 +71,14 @@ def _tried(est: Any, *, devices: int | None = None, layout: Any = None, **change
     return found
 
 
-def _first(est: Any, choices: Iterator[dict[str, Any]] | list[dict[str, Any]]) -> Iterator[Remedy]:
+def _first(est: Any, choices: Iterator[dict[str, Any]] | list[dict[str, Any]]) -> Iterator[FittingChange]:
     """The first of some changes with which it fits."""
     for change in choices:
         told = {name: value for name, value in change.items() if name != "layout"}
         found: Any = _tried(est, **change)
         if found is not None and found.fits:
             tp = {"tp": change["layout"].tp} if "layout" in change else {}
-            yield Remedy(tp | told, found.memory.total)
+            yield FittingChange(tp | told, found.memory.total)
             return
 
 
@@ -96,21 +96,21 @@ def _fits(est: Any, **changes: Any) -> bool:
     return found is not None and bool(found.fits)
 
 
-def _fewer_sequences(est: Any) -> Iterator[Remedy]:
+def _fewer_sequences(est: Any) -> Iterator[FittingChange]:
     if isinstance(est, InferenceEstimate):
         dp: Any = est.layout.dp
         most = _most(lambda each: _fits(est, batch=each * dp), est.work.batch // dp)
         yield from _first(est, [{"batch": most * dp}] if most else [])
 
 
-def _shorter_prompt(est: Any) -> Iterator[Remedy]:
+def _shorter_prompt(est: Any) -> Iterator[FittingChange]:
     given = est.work.input_length
     if given:
         most = _most(lambda length: _fits(est, input_length=length), given)
         yield from _first(est, [{"input_length": most}] if most else [])
 
 
-def _more_ranks(est: Any) -> Iterator[Remedy]:
+def _more_ranks(est: Any) -> Iterator[FittingChange]:
     """On the same devices as long as replicas can give theirs, then on more."""
 
     def wider() -> Iterator[dict[str, Any]]:
@@ -123,12 +123,12 @@ def _more_ranks(est: Any) -> Iterator[Remedy]:
     yield from _first(est, wider())
 
 
-def _fewer_bits(est: Any) -> Iterator[Remedy]:
+def _fewer_bits(est: Any) -> Iterator[FittingChange]:
     held = est.work.formats.weight_bytes
     fewer = [name for name in FEWER_BITS if Formats.of(name, None, None).weight_bytes < held]
     yield from _first(est, [{"weight_dtype": name} for name in fewer])
 
 
-def _smaller_cache(est: Any) -> Iterator[Remedy]:
+def _smaller_cache(est: Any) -> Iterator[FittingChange]:
     if est.work.formats.kv_bytes > 1:
         yield from _first(est, [{"kv_dtype": "fp8"}])
