@@ -8,7 +8,7 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any, Literal, overload
 
-from pydantic import SerializeAsAny
+from pydantic import Field, SerializeAsAny
 
 from perfmodel.counting import AttentionCount, Counting, Logits, Mode, Per, masked
 from perfmodel.errors import Faults, UnsupportedError
@@ -96,10 +96,9 @@ class Model(Spec):
         if str(name).endswith(".json") or (Path(name) / "config.json").is_file():
             return cls.from_hf(name)
         spec = CATALOGUE.load(name)
-        stated = spec.config.get("max_position_embeddings")
         doubt = (f"unverified, as commonly stated: {', '.join(spec.unverified)}",) if spec.unverified else ()
-        found = {"name": spec.id, "sources": (*spec.sources, *doubt), "context_length": stated}
-        return _reader(spec.format)(spec.config).replace(**found)
+        found = _reader(spec.format)(spec.config).replace(name=spec.id, sources=(*spec.sources, *doubt))
+        return found.replace(context_length=spec.context_length) if spec.context_length else found
 
     @classmethod
     def from_hf(cls, config: str | Path | Mapping[str, Any], *, text_only: bool = False) -> Model:
@@ -339,7 +338,7 @@ class Model(Spec):
     @property
     def generates(self) -> bool:
         """It has a head over its vocabulary, and keeps keys, values or a state of what it has read."""
-        kept = (one.kv_bytes(1, 1) or one.state_bytes(1) for block in self.blocks for one in block.layers)
+        kept = (layer.kv_bytes(1, 1) or layer.state_bytes(1) for layer, _ in self.layers())
         return self.head is not None and any(kept)
 
     @property
@@ -350,9 +349,8 @@ class Model(Spec):
     def check(self) -> Model:
         """Refuse a model whose parts contradict each other, all faults at once."""
         faults = Faults(f"model {self.name!r}")
-        for layer, times in self.layers():
-            if times < 1:
-                faults.add(f"{type(layer).__name__} is repeated {times} times; it must stand at least once")
+        for layer, times in (pair for pair in self.layers() if pair[1] < 1):
+            faults.add(f"{type(layer).__name__} is repeated {times} times; it must stand at least once")
         faults.raise_if_any()
         return self
 
@@ -370,6 +368,8 @@ class ModelSpec(SourcedSpec):
     """Other names it is found by, such as its repositories."""
     format: str = "huggingface"
     """What `config` is: huggingface (the size-setting keys of a config.json), or decoder (the fields of `Decoder`)."""
+    context_length: int | None = Field(default=None, gt=0)
+    """Positions it was made for (`max_position_embeddings`), where `config` does not say [-]."""
     config: dict[str, Any]
     """The dimensions, in that format."""
 

@@ -7,19 +7,21 @@ from typing import Any
 from perfmodel.costs.inference import InferenceCosts, inference_costs
 from perfmodel.costs.serving_memory import Footprint
 from perfmodel.efficiency import Efficiency, Engine, EngineRecipe
+from perfmodel.errors import UnsupportedError
 from perfmodel.estimation.host import communicators, launches
 from perfmodel.estimation.inference_result import InferenceEstimate, InferenceMemory
 from perfmodel.estimation.machine import Machine, machine
 from perfmodel.estimation.timed import Timed, repeated, series
 from perfmodel.estimation.timing import Clock
-from perfmodel.hardware import Cluster
+from perfmodel.hardware import Cluster, Device
 from perfmodel.model import Model
 from perfmodel.ops import greater, maximum, where
 from perfmodel.parallel import Parallel, Ranks
 from perfmodel.work import Work
-from perfmodel.workload import Inference
+from perfmodel.workload import Inference, Served
+from perfmodel.workload.quantisation import PLAIN, WEIGHTS
 
-__all__ = ["estimate_inference", "fullest", "phases", "recipe_of", "timed_pass"]
+__all__ = ["check_formats", "estimate_inference", "fullest", "phases", "recipe_of", "timed_pass"]
 
 
 def estimate_inference(
@@ -37,6 +39,7 @@ def estimate_inference(
     -------
     the estimate
     """
+    check_formats(work, cluster.device)
     recipe = recipe_of(efficiency)
     costs = inference_costs(
         model,
@@ -65,6 +68,38 @@ def estimate_inference(
         memory=fullest(costs.memory, costs.groups, rates, recipe.memory_share, costs.samples / layout.dp),
         peak=rates.peak[costs.dtype],
     )
+
+
+def check_formats(work: Served, device: Device) -> None:
+    """Refuse number formats that a device has no rate in.
+
+    Parameters
+    ----------
+    work : the job
+    device : that runs it
+
+    Raises
+    ------
+    UnsupportedError
+        the formats that would run, and the nearest of them
+    """
+    formats, known = work.formats, device.peak.known()
+    plain = [dtype for dtype in PLAIN if dtype in known]
+    if formats.core_dtype not in known:
+        name = "weight_dtype" if work.weight_dtype == formats.core_dtype else "activation_dtype"
+        raise UnsupportedError(
+            f"{name} = {formats.core_dtype!r}: {device.name} has no known peak in {formats.core_dtype}; valid: "
+            f"{', '.join(plain)}; nearest: {name} = {plain[-1]!r}"
+        )
+    if formats.dtype not in known:
+        whole = [name for name, one in WEIGHTS.items() if one.computes in known]
+        alone = [name for name, one in WEIGHTS.items() if one.computes is None or one.experts_only]
+        fewer = [name for name in alone if name == f"{work.weight_dtype}_wo"] or ["int8_wo"]
+        raise UnsupportedError(
+            f"weight_dtype = {work.weight_dtype!r} computes in {formats.dtype}, in which {device.name} has no known "
+            f"peak; valid: {', '.join(whole)}, and weight-only formats everywhere: {', '.join(alone)}, int4_g128 (any "
+            f"bits and group); nearest: weight_dtype = {fewer[0]!r}"
+        )
 
 
 def recipe_of(efficiency: Efficiency) -> EngineRecipe:
@@ -137,13 +172,14 @@ def fullest(
         more = greater(stage.total, worst.total)
         worst = Footprint(*(where(more, new, old) for new, old in zip(stage, worst, strict=True)))
     declared = rates.efficiency.overhead
+    together = {axis: ranks for axis, ranks in groups.items() if axis != "data"}  # replicas do not talk
     return InferenceMemory(
         stage=worst.stage,
         weights=worst.weights,
         cache=worst.cache,
         activations=worst.activations,
         context=declared.context,
-        communication=declared.communication * communicators(groups),
+        communication=declared.communication * communicators(together),
         capacity=rates.capacity,
         share=share,
         sequences=sequences,

@@ -9,7 +9,7 @@ from typing import Any, NamedTuple
 from perfmodel.costs.serving import ServingCosts
 from perfmodel.efficiency import Efficiency, EngineRecipe
 from perfmodel.errors import InputError
-from perfmodel.estimation.inference import fullest, recipe_of, timed_pass
+from perfmodel.estimation.inference import check_formats, fullest, recipe_of, timed_pass
 from perfmodel.estimation.inference_result import InferenceMemory
 from perfmodel.estimation.machine import machine
 from perfmodel.estimation.serving_result import ServingEstimate, SteadyState
@@ -93,6 +93,7 @@ class _Replica:
     def of(
         cls, model: Model, work: Serving, layout: Parallel, cluster: Cluster, efficiency: Efficiency
     ) -> _Replica:
+        check_formats(work, cluster.device)
         recipe = recipe_of(efficiency)
         costs = ServingCosts(model, work, layout, layout.pp if recipe.pipelined else 1)
         p = costs.prompt

@@ -59,11 +59,19 @@ def read(config: Any, *, text_only: bool = False) -> Model:
     place = f"{given.place} ({model_type})"
     described = _described(cls, keys, place)
     try:
-        return described.model(name=given.name or model_type, family=model_type)
+        found = described.model(name=given.name or model_type, family=model_type)
     except ValidationError as error:  # of a nested part
         faults = Faults(f"{place}, {error.title}")
         faults.found += told(error, cls).found
         raise faults.error(InputError) from None
+    return found.replace(context_length=_positions(keys))
+
+
+def _positions(keys: Mapping[str, Any]) -> int | None:
+    """Positions that a configuration states for its text; None where it states none."""
+    text = keys.get("text_config")
+    stated = (text if isinstance(text, Mapping) else keys).get("max_position_embeddings")
+    return stated if isinstance(stated, int) and stated > 0 else None
 
 
 def _reads_all(keys: Mapping[str, Any]) -> bool:

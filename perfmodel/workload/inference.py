@@ -10,7 +10,7 @@ from perfmodel.errors import Faults
 from perfmodel.formulas.queueing import speculated_tokens
 from perfmodel.layers.kept import Kernels
 from perfmodel.specs import Spec
-from perfmodel.workload.quantisation import Formats
+from perfmodel.workload.quantisation import Formats, format_faults
 
 __all__ = ["Inference", "Served"]
 
@@ -73,7 +73,8 @@ class Served(Spec):
 
     def _told(self, faults: Faults) -> None:
         """Refuse names of formats and lengths that contradict each other."""
-        _ = self.formats
+        for fault in format_faults(self.weight_dtype, self.activation_dtype, self.kv_dtype):
+            faults.add(str(fault))
         prompt = self.input_length
         if prompt is not None and self.cached_length and self.cached_length >= prompt:
             faults.add(

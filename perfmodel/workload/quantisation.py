@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Iterator
 from typing import NamedTuple
 
 from perfmodel.errors import InputError, unknown
 
-__all__ = ["CACHE_BITS", "WEIGHTS", "Formats", "WeightFormat", "weight_format"]
+__all__ = ["CACHE_BITS", "PLAIN", "WEIGHTS", "Formats", "WeightFormat", "format_faults", "weight_format"]
 
 
 class WeightFormat(NamedTuple):
@@ -103,6 +104,34 @@ def weight_format(name: str) -> WeightFormat:
     raise unknown("weight_dtype", name, (*WEIGHTS, *EXAMPLES))
 
 
+PLAIN = ("fp32", "tf32", "bf16", "fp16")
+"""Formats of what is not quantised."""
+
+
+def format_faults(weights: str, activations: str | None, cache: str | None) -> Iterator[InputError]:
+    """What is wrong with the names of three formats.
+
+    Parameters
+    ----------
+    weights, activations, cache : see `Formats.of`
+
+    Yields
+    ------
+    one error a name
+    """
+    try:
+        weight_format(weights)
+    except InputError as error:
+        yield error
+    if activations is not None and activations not in PLAIN:
+        yield InputError(
+            f"activation_dtype = {activations!r} names what is not quantised; valid: {', '.join(PLAIN)}; a "
+            f"weight_dtype such as fp8 or int8 quantises the products' activations itself"
+        )
+    if cache is not None and cache not in CACHE_BITS:
+        yield unknown("kv_dtype", cache, CACHE_BITS)
+
+
 class Formats(NamedTuple):
     """Number formats of a forward pass.
 
@@ -145,15 +174,10 @@ class Formats(NamedTuple):
         InputError
             names that contradict each other
         """
+        for fault in format_faults(weights, activations, cache):
+            raise fault
         stored = weight_format(weights)
         core = activations or (weights if stored.bits >= 16 else "bf16")
-        if core not in ("fp32", "tf32", "bf16", "fp16"):
-            raise InputError(
-                f"activation_dtype = {core!r} names what is not quantised; valid: fp32, tf32, bf16, fp16; a "
-                f"weight_dtype such as fp8 or int8 quantises the products' activations itself"
-            )
-        if cache is not None and cache not in CACHE_BITS:
-            raise unknown("kv_dtype", cache, CACHE_BITS)
         element = 4.0 if core in ("fp32", "tf32") else 2.0
         whole = stored.bits >= 16
         computes = core if whole or stored.computes is None or stored.experts_only else stored.computes
