@@ -22,7 +22,7 @@ from perfmodel.efficiency import Efficiency, Engine, Software, efficiencies, eng
 from perfmodel.encoder import Encoder, encoder
 from perfmodel.estimation import InferenceEstimate, ServingEstimate, TrainingEstimate, as_run, estimate
 from perfmodel.estimation.answer import view
-from perfmodel.exploration import Sweep, sweep
+from perfmodel.exploration import Sweep, pareto_batch, sweep
 from perfmodel.hardware import Cluster, Device, Link, Node, Tier, devices, systems
 from perfmodel.model import Block, Model, models
 from perfmodel.native import cnn, dlrm, lstm_classifier, mlp, resnet50
@@ -53,7 +53,7 @@ __all__ = [
     "Sweep", "Tier", "Training", "TrainingEstimate", "advise", "as_run", "attribution", "balance", "calibrate",
     "clusters", "cnn", "compare", "crossover", "decoder", "devices", "diagnose", "dlrm", "efficiencies", "elasticities",
     "encoder", "engines", "errors", "estimate", "formula", "formulas", "lstm_classifier", "mlp", "models",
-    "plot", "resnet50", "software", "sweep", "turning_point", "validate", "what_if",
+    "pareto_batch", "plot", "resnet50", "software", "sweep", "turning_point", "validate", "what_if",
 ]  # fmt: skip
 
 clusters = systems

@@ -1,9 +1,22 @@
 """Many configurations at once: columns in, columns out, by the formulas that answer a single question."""
 
 from perfmodel.exploration.answers import ANSWERS, Answers
+from perfmodel.exploration.batches import BatchFront, pareto_batch
 from perfmodel.exploration.columns import Block, Named, evaluate
 from perfmodel.exploration.questions import Question
 from perfmodel.exploration.result import Row, Sweep
 from perfmodel.exploration.sweep import sweep
 
-__all__ = ["ANSWERS", "Answers", "Block", "Named", "Question", "Row", "Sweep", "evaluate", "sweep"]
+__all__ = [
+    "ANSWERS",
+    "Answers",
+    "BatchFront",
+    "Block",
+    "Named",
+    "Question",
+    "Row",
+    "Sweep",
+    "evaluate",
+    "pareto_batch",
+    "sweep",
+]
