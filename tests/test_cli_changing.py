@@ -122,3 +122,16 @@ def test_the_json_of_a_batch_is_a_job_too(tmp_path, capsys):
     path = tmp_path / "batch.json"
     path.write_text(json.dumps(told))
     assert "latency" in run(f"what-if {path} batch=8", capsys)[1]
+
+
+def test_batches_and_loads_pass_from_command_to_command(tmp_path, capsys):
+    machine = "llama-3.2-1b --cluster dgx-h100 --devices 1 --input 64 --output 8 --json"
+    for name, kind in (
+        ("batch", "--inference --batch 4 --software vllm"),
+        ("load", "--serving --concurrency 8"),
+    ):
+        (tmp_path / f"{name}.json").write_text(run(f"estimate {machine} {kind}", capsys)[1])
+        found = json.loads(run(f"what-if {tmp_path / name}.json kv_dtype=fp8 --json", capsys)[1])
+        assert found["latency"]["after"] <= found["latency"]["before"]
+    table = json.loads(run(f"compare {tmp_path / 'batch'}.json {tmp_path / 'load'}.json --json", capsys)[1])
+    assert list(table["metrics"]) == ["batch", "load"]
