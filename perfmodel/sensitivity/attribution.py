@@ -153,8 +153,8 @@ class Attribution:
         >>> est = pm.estimate(pm.Model.load("llama-3.1-8b"), pm.Training(global_batch=128, sequence_length=8192),
         ...                   pm.Parallel(tp=2), pm.Cluster.load("dgx-h100", devices=8))
         >>> name, times = attribution(est).takeover
-        >>> name, round(times, 1)
-        ('memory_bandwidth', 3.5)
+        >>> name, 2 < times < 5
+        ('memory_bandwidth', True)
         """
         if np.ndim(self.step_time):
             raise InputError("takeover is of one configuration; this estimate holds an array of them")

@@ -52,7 +52,7 @@ def crossover(first: Any, second: Any, number: str, *, metric: str | None = None
     >>> import perfmodel as pm
     >>> model, work = pm.Model.load("llama-3.1-8b"), pm.Inference(batch=8, input_length=1024, output_length=256)
     >>> old, new = (pm.estimate(model, work, pm.Parallel(), pm.Cluster.of(name, 1)) for name in ("h100", "b200"))
-    >>> 3.35e12 < crossover(old, new, "memory_bandwidth", metric="decode_time") < 8e12
+    >>> crossover(old, new, "memory_bandwidth", metric="decode_time") > old.cluster.device.memory_bandwidth
     True
     """
     name = metric_of(first, metric)
@@ -94,7 +94,7 @@ def balance(
     >>> import perfmodel as pm
     >>> run = pm.estimate(pm.Model.load("llama-3.1-8b"), pm.Inference(batch=8, input_length=128, output_length=32),
     ...                   pm.Parallel(), pm.Cluster.of("h100", 1))
-    >>> 250 < balance(run, "batch", part="decode") < 600
+    >>> 150 < balance(run, "batch", part="decode") < 1000
     True
     """
     for resource in between:

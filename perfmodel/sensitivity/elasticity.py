@@ -8,8 +8,8 @@ by c takes c times as long: so the elasticities of all times less those of all r
 >>> est = pm.estimate(pm.Model.load("llama-3.1-8b"), pm.Training(global_batch=128, sequence_length=8192),
 ...                   pm.Parallel(tp=2), pm.Cluster.load("dgx-h100", devices=16))
 >>> found = elasticities(est)
->>> round(found["peak.bf16"], 2), round(found["memory_bandwidth"], 2)
-(-0.75, -0.16)
+>>> next(iter(found)), -0.9 < found["peak.bf16"] < -0.6, -0.3 < found["memory_bandwidth"] < -0.1
+('peak.bf16', True, True)
 >>> abs(found.sum("time") - found.sum("rate") - 1) < 1e-9
 True
 """
