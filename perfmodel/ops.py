@@ -105,7 +105,8 @@ def _as_array(vector: Callable[..., Any], scalar: Callable[..., float]) -> Calla
 
 
 _ALIKE = _rounds_alike()
-_POWER = _as_array(np.power, operator.pow)
+_POWER = operator.pow if _ALIKE else lambda base, exponent: float(np.power(base, exponent))
+"""The power of two floats."""
 
 _FLOAT = Backend("float", 0, {
     "maximum": lambda a, b: a if a >= b else b,
@@ -116,7 +117,7 @@ _FLOAT = Backend("float", 0, {
     "log2": _as_array(np.log2, math.log2),
     "log": _as_array(np.log, math.log),
     "exp": _as_array(np.exp, math.exp),
-    "power": _POWER,
+    "power": _as_array(np.power, operator.pow),
     "absolute": abs,
     "where": lambda condition, a, b: a if condition else b,
 })  # fmt: skip

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from perfmodel.ops import Number, ceil, maximum, minimum, power
+from perfmodel.ops import Number, ceil, maximum, power
 
 __all__ = [
     "arithmetic_intensity", "cached_share", "flash_attention_flops", "operator_time", "roofline_time", "smooth_maximum",
@@ -95,13 +95,13 @@ def smooth_maximum(*, a: Number, b: Number, exponent: Number) -> Any:
     >>> smooth_maximum(a=3.0, b=4.0, exponent=2.0)
     5.0
     """
-    return power(power(a, exponent) + power(b, exponent), 1.0 / exponent)
+    return smooth_parts(a=a, b=b, exponent=exponent)[0]
 
 
 def smooth_parts(*, a: Number, b: Number, exponent: Number) -> Any:
     """How much of the p-norm of two times each of them accounts for: its elasticity times the whole.
 
-    .. math:: t_a = t\\,(a / t)^p, \\qquad t_b = t - t_a, \\qquad t = (a^p + b^p)^{1/p}
+    .. math:: t_a = t\\,\\frac{a^p}{a^p + b^p}, \\qquad t_b = t - t_a, \\qquad t = (a^p + b^p)^{1/p}
 
     Parameters
     ----------
@@ -125,10 +125,10 @@ def smooth_parts(*, a: Number, b: Number, exponent: Number) -> Any:
     >>> smooth_parts(a=3.0, b=4.0, exponent=2.0)
     (5.0, 1.8)
     """
-    whole = smooth_maximum(a=a, b=b, exponent=exponent)
-    return whole, whole * minimum(
-        power(a / (whole + TINY), exponent), 1.0
-    )  # rounding must not leave b below 0
+    first = power(a, exponent)
+    both = first + power(b, exponent)
+    whole = power(both, 1.0 / exponent)
+    return whole, whole * (first / (both + TINY))
 
 
 def operator_time(
