@@ -26,7 +26,7 @@ import numpy as np
 from perfmodel import ops
 from perfmodel.errors import InputError
 
-__all__ = ["BLOCK", "Noted", "Program"]
+__all__ = ["BLOCK", "BranchError", "Noted", "Program"]
 
 BLOCK = 8192
 """Rows that are run at once: some hundred columns of so many numbers stay in a processor's second cache [-]."""
@@ -40,6 +40,10 @@ PREFIX = {"neg": "-", "invert": "~"}
 """Operators before one."""
 FUNCTIONS = (*ops.OPERATIONS, "greater", "at_least")
 """Functions of `perfmodel.ops`."""
+
+
+class BranchError(InputError):
+    """What a calculation does depends on a number: it is no straight line."""
 
 
 class Line(NamedTuple):
@@ -102,8 +106,10 @@ class Noted:
     def __init__(self, notes: Notes, place: int | str) -> None:
         self.notes, self.place = notes, place
 
-    def __bool__(self) -> NoReturn:
-        raise InputError("a program has no branches: a number decides what is done, where ops.where would do")
+    def _refused(self, *_: Any) -> NoReturn:
+        raise BranchError("a program has no branches, and here a number decides what is done")
+
+    __bool__ = __int__ = __float__ = __index__ = __round__ = __len__ = __iter__ = _refused
 
 
 def _binary(operation: str) -> tuple[Callable[[Noted, Any], Noted], Callable[[Noted, Any], Noted]]:
@@ -144,16 +150,16 @@ class Program:
     inputs : names of what it is run on
     lines : in order
     constants : by name
-    results : what each name of a result is: a line, an input or a constant
+    results : what each result is, by its name: a line, an input or a constant
     """
 
     inputs: tuple[str, ...]
     lines: tuple[Line, ...]
     constants: Mapping[str, Any]
-    results: Mapping[str, int | str]
+    results: Mapping[Any, int | str]
 
     @classmethod
-    def of(cls, calculation: Callable[..., Mapping[str, Any]], inputs: Iterable[str]) -> Program:
+    def of(cls, calculation: Callable[..., Mapping[Any, Any]], inputs: Iterable[str]) -> Program:
         """Write a calculation down.
 
         Parameters
@@ -167,7 +173,7 @@ class Program:
 
         Raises
         ------
-        InputError
+        BranchError
             it branches on an input
 
         Examples
@@ -180,7 +186,7 @@ class Program:
         results = {name: notes.place(value) for name, value in found.items()}
         return cls(names, tuple(notes.lines), notes.constants, results)._shortest()
 
-    def only(self, *results: str) -> Program:
+    def only(self, *results: Any) -> Program:
         """The same with fewer results, and only what these need.
 
         Parameters
@@ -238,7 +244,7 @@ class Program:
         """What is sent to another process: not the code, which is made there anew."""
         return {name: value for name, value in self.__dict__.items() if name != "_run"}
 
-    def __call__(self, **numbers: Any) -> dict[str, Any]:
+    def __call__(self, **numbers: Any) -> dict[Any, Any]:
         """Run it.
 
         Parameters

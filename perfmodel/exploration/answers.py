@@ -6,12 +6,11 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-import numpy as np
-
 from perfmodel.errors import InputError
 from perfmodel.estimation.inference import estimate_inference
 from perfmodel.estimation.serving import estimate_serving
 from perfmodel.estimation.training import estimate_training
+from perfmodel.ops import where
 from perfmodel.specs import Spec
 from perfmodel.workload import Inference, Serving, Training
 
@@ -83,11 +82,14 @@ PARTS: dict[str, Callable[[Any], Mapping[str, Any]]] = {
 
 
 def _training_lacks(est: Any) -> dict[str, Any]:
-    return {EXCEEDS_DEVICE: est.memory.total > est.memory.capacity, EXCEEDS_HOST: np.logical_not(est.fits)}
+    return {
+        EXCEEDS_DEVICE: est.memory.total > est.memory.capacity,
+        EXCEEDS_HOST: where(est.fits, False, True),
+    }
 
 
 def _inference_lacks(est: Any) -> dict[str, Any]:
-    return {EXCEEDS_DEVICE: np.logical_not(est.fits)}
+    return {EXCEEDS_DEVICE: where(est.fits, False, True)}
 
 
 def _format(work: Any) -> str:

@@ -13,6 +13,8 @@ from perfmodel.exploration.fields import Field, field_named
 from perfmodel.exploration.machines import Machines, machines, put
 from perfmodel.exploration.packed import Packed
 from perfmodel.exploration.questions import Question, brief
+from perfmodel.exploration.written import answered_again
+from perfmodel.hardware import Cluster
 from perfmodel.ops import maximum
 from perfmodel.parallel import Breach, Parallel
 from perfmodel.parallel.rules import devices_multiply
@@ -195,6 +197,22 @@ class _Pass:
         """Estimate some rows, and put their results in their places."""
         numbers = {name: packed.take(column) for name, column in self.numbers.items()}
         cluster = packed.take_all(machine.cluster)
+        found = answered_again(self._results, self.question, self.wanted, numbers, cluster)
+        resources = {}
+        for (what, name), value in found.items():
+            match what:
+                case "result":
+                    column = np.asarray(value, dtype=np.float64)
+                    self.found[name] = packed.put(column, self.found.get(name), np.nan)
+                case "resource":
+                    resources[name] = value
+                case "lacks":
+                    self._refuse(packed.put(np.asarray(value), None, False), name)
+        if resources:
+            self._limit(resources, packed)
+
+    def _results(self, numbers: Mapping[str, Any], cluster: Cluster) -> dict[tuple[str, str], Any]:
+        """Everything that is wanted of some rows, by what it is and its name."""
         of = {owner: {n: c for n, c in numbers.items() if self.fields[n].owner == owner} for owner in _OWNERS}
         work, layout = self._specs(of["work"], "work"), self._specs(of["layout"], "layout")
         efficiency = self.question.efficiency
@@ -202,12 +220,10 @@ class _Pass:
             efficiency = put(efficiency, self.fields[name].path, column)
         layout = self._placed(layout, cluster.devices)
         est = self.answers.estimate(self.question.model, work, layout, cluster, efficiency)
-        for name, value in self._read(est, layout):
-            self.found[name] = packed.put(np.asarray(value, dtype=np.float64), self.found.get(name), np.nan)
+        found = {("result", name): value for name, value in self._read(est, layout)}
         if self._wants("limiter"):
-            self._limit(est.resources, packed)
-        for reason, lacking in self.answers.lacks(est).items():
-            self._refuse(packed.put(np.asarray(lacking), None, False), reason)
+            found |= {("resource", name): seconds for name, seconds in est.resources.items()}
+        return found | {("lacks", reason): rows for reason, rows in self.answers.lacks(est).items()}
 
     def _wants(self, name: str) -> bool:
         return self.wanted is None or name in self.wanted

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
 
 from perfmodel.specs import Spec
 
-__all__ = ["Packed"]
+__all__ = ["Packed", "every_column"]
 
 
 class Packed:
@@ -51,18 +52,7 @@ class Packed:
 
     def take_all(self, value: Any) -> Any:
         """The same of every column inside a specification."""
-        if self.all and not self.single:
-            return value
-        if isinstance(value, np.ndarray):
-            return self.take(value)
-        if isinstance(value, tuple):
-            return tuple(self.take_all(one) for one in value)
-        if isinstance(value, Spec):
-            taken = {name: self.take_all(one) for name, one in value.__dict__.items()}
-            return value.model_copy(
-                update={n: one for n, one in taken.items() if one is not value.__dict__[n]}
-            )
-        return value
+        return value if self.all and not self.single else every_column(value, self.take)
 
     def put(self, value: Any, before: Any, nothing: Any) -> Any:
         """A result at the places of these rows.
@@ -83,3 +73,23 @@ class Packed:
         out = np.broadcast_to(before, (*self.full, *rest)).reshape(-1, *rest).copy()
         out[self.index] = value
         return out.reshape(*self.full, *rest).transpose(*np.argsort([*self.axes, *self.open]))
+
+
+def every_column(value: Any, change: Callable[[Any], Any]) -> Any:
+    """A specification, or a tuple of them, with every column inside it changed.
+
+    Parameters
+    ----------
+    value : the specification
+    change : what becomes of a column
+    """
+    if isinstance(value, np.ndarray):
+        return change(value)
+    if isinstance(value, tuple):
+        return tuple(every_column(one, change) for one in value)
+    if isinstance(value, Spec):
+        changed = {name: every_column(one, change) for name, one in value.__dict__.items()}
+        return value.model_copy(
+            update={name: one for name, one in changed.items() if one is not value.__dict__[name]}
+        )
+    return value
