@@ -3,6 +3,7 @@
 from perfmodel.exploration.answers import ANSWERS, Answers
 from perfmodel.exploration.batches import BatchFront, pareto_batch
 from perfmodel.exploration.columns import Block, Named, evaluate
+from perfmodel.exploration.function import as_function
 from perfmodel.exploration.questions import Question
 from perfmodel.exploration.result import Row, Sweep
 from perfmodel.exploration.sweep import sweep
@@ -16,6 +17,7 @@ __all__ = [
     "Question",
     "Row",
     "Sweep",
+    "as_function",
     "evaluate",
     "pareto_batch",
     "sweep",

@@ -19,7 +19,7 @@ from perfmodel.ops import maximum
 from perfmodel.parallel import Breach, Parallel
 from perfmodel.parallel.rules import devices_multiply
 
-__all__ = ["ADDED", "ESTIMATED", "Block", "Named", "evaluate"]
+__all__ = ["ADDED", "ESTIMATED", "Block", "Named", "evaluate", "results"]
 
 ESTIMATED = ("", EXCEEDS_DEVICE, EXCEEDS_HOST)
 """Reasons of rows that break no rule: they have results."""
@@ -93,6 +93,25 @@ def evaluate(question: Question, columns: Collection[str] | None = None) -> Bloc
     """
     with np.errstate(all="ignore"):
         return _Pass(question, columns).block()
+
+
+def results(
+    question: Question, numbers: Mapping[str, Any], cluster: Cluster, columns: Collection[str] | None = None
+) -> dict[tuple[str, str], Any]:
+    """Everything that is wanted of rows that break no rule, with no look at the rules.
+
+    Parameters
+    ----------
+    question : what the rows share
+    numbers : of the question, of any kind
+    cluster : the machine, with its own numbers among these
+    columns : as in `evaluate`
+
+    Returns
+    -------
+    by what it is (result, resource, lacks) and its name
+    """
+    return _Pass(question, columns).results(numbers, cluster)
 
 
 class _Pass:
@@ -197,7 +216,7 @@ class _Pass:
         """Estimate some rows, and put their results in their places."""
         numbers = {name: packed.take(column) for name, column in self.numbers.items()}
         cluster = packed.take_all(machine.cluster)
-        found = answered_again(self._results, self.question, self.wanted, numbers, cluster)
+        found = answered_again(self.results, self.question, self.wanted, numbers, cluster)
         resources = {}
         for (what, name), value in found.items():
             match what:
@@ -211,7 +230,7 @@ class _Pass:
         if resources:
             self._limit(resources, packed)
 
-    def _results(self, numbers: Mapping[str, Any], cluster: Cluster) -> dict[tuple[str, str], Any]:
+    def results(self, numbers: Mapping[str, Any], cluster: Cluster) -> dict[tuple[str, str], Any]:
         """Everything that is wanted of some rows, by what it is and its name."""
         of = {owner: {n: c for n, c in numbers.items() if self.fields[n].owner == owner} for owner in _OWNERS}
         work, layout = self._specs(of["work"], "work"), self._specs(of["layout"], "layout")

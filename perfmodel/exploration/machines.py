@@ -13,7 +13,7 @@ from perfmodel.hardware import Cluster, Rates
 from perfmodel.hardware.device import DTYPES
 from perfmodel.specs import Spec
 
-__all__ = ["Machines", "changed", "held", "machines", "put", "replaced"]
+__all__ = ["Machines", "changed", "entered", "enters", "held", "machines", "put", "replaced"]
 
 FREE = frozenset({
     "devices", "size", "bandwidth", "oversubscription", "per_link", "cross_rail", "scale_out", "capacity", "storage",
@@ -60,7 +60,7 @@ def changed(cluster: Cluster, numbers: Mapping[str, Any], dtype: str) -> Cluster
             path = HARDWARE[name][0] if name in HARDWARE else name
             found = replaced(found, path, int(value) if name.startswith("devices") else float(value))
     if "peak" in numbers:  # last: no datasheet is held against rates that are only supposed
-        return _quickly(found, "peak", float(numbers["peak"]), dtype)
+        return entered(found, "peak", float(numbers["peak"]), dtype)
     return found
 
 
@@ -96,22 +96,40 @@ def machines(cluster: Cluster, numbers: Mapping[str, Any], dtype: str) -> list[M
     -------
     one entry for each shape of network
     """
-    quick = {
-        name: column for name, column in numbers.items() if name in _QUICK and _QUICK[name].open(cluster)
-    }
+    quick = {name: column for name, column in numbers.items() if enters(cluster, name)}
     slow = {name: column for name, column in numbers.items() if name not in quick}
     found = list(_built(cluster, slow, dtype)) if slow else [Machines(True, cluster)]
     for name, column in quick.items():
         found = [
             one
             if isinstance(one.cluster, InputError)
-            else Machines(one.rows, _quickly(one.cluster, name, column, dtype))
+            else Machines(one.rows, entered(one.cluster, name, column, dtype))
             for one in found
         ]
     return found
 
 
-def _quickly(cluster: Cluster, name: str, column: Any, dtype: str) -> Cluster:
+def enters(cluster: Cluster, name: str) -> bool:
+    """Whether a number of a machine enters as it is: nothing of the network's shape follows from it.
+
+    Parameters
+    ----------
+    cluster : the machine
+    name : of the axis
+    """
+    return name in _QUICK and _QUICK[name].open(cluster)
+
+
+def entered(cluster: Cluster, name: str, column: Any, dtype: str) -> Cluster:
+    """A machine with such a number changed.
+
+    Parameters
+    ----------
+    cluster : the machine
+    name : of the axis
+    column : one number, or a column of them
+    dtype : number format that a peak is stated for
+    """
     return cluster.model_copy(update=_QUICK[name].put(cluster, column, dtype))
 
 
