@@ -29,7 +29,7 @@ define install
 endef
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test lint format accuracy validate oracles bench notebooks clean
+.PHONY: help demo test lint format accuracy validate oracles bench speed notebooks clean
 
 help: ## this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-10s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -61,7 +61,10 @@ oracles: ## count a sample of the golden files again with torch and transformers
 	PYTHONPATH=. $(ORACLE) tools/oracles.py $(ORACLE_ARGS)
 
 bench: $(DEV) ## speed: the files in benchmarks/, which are no part of the tests
-	$(BIN)/python -m pytest benchmarks --benchmark-enable $(PYTEST_ARGS)
+	$(BIN)/python -m pytest benchmarks --benchmark-enable --benchmark-timer=benchmarks.clock.cpu_time $(PYTEST_ARGS)
+
+speed: $(DEV) ## the same, and its table in docs/speed.md
+	$(BIN)/python tools/speed.py
 
 notebooks: $(DEV) ## execute the notebooks
 	$(BIN)/python -m pytest -n logical notebooks/*.ipynb $(PYTEST_ARGS)

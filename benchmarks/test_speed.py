@@ -61,6 +61,27 @@ def test_estimate(benchmark: Any, name: str) -> None:
 
 
 @pytest.mark.benchmark(group="one estimate")
+@pytest.mark.parametrize(
+    "columns", [["step_time", "memory.total"], None], ids=["time and memory", "every column"]
+)
+def test_estimate_as_function(benchmark: Any, columns: Any) -> None:
+    """The first of them as a function of its numbers. Wanted: under 300 us."""
+    est = pm.estimate(*job("llama-3.1-70b"))
+    function = pm.as_function(est, "tp", "pp", "vpp", "micro_batch", "global_batch", columns=columns)
+    assert (
+        benchmark(function, tp=8, pp=4, vpp=5, micro_batch=1, global_batch=512)["step_time"] == est.step_time
+    )
+
+
+@pytest.mark.benchmark(group="one estimate")
+def test_function_is_made(benchmark: Any) -> None:
+    """What it takes to make that function."""
+    est = pm.estimate(*job("llama-3.1-70b"))
+    benchmark(lambda: pm.as_function(est, "tp", "pp", "vpp", "micro_batch", "global_batch")(
+        tp=8, pp=4, vpp=5, micro_batch=1, global_batch=512))  # fmt: skip
+
+
+@pytest.mark.benchmark(group="one estimate")
 def test_yardstick_thousand_powers(benchmark: Any) -> None:
     """A thousand Python float powers: what one estimate costs is quoted against this."""
     benchmark(lambda: [(0.1 + 0.001 * i) ** 2.4 for i in range(1000)])
