@@ -24,7 +24,7 @@ from perfmodel.parallel import Parallel
 
 __all__ = ["CHUNK", "Chunk", "Inputs", "Plan"]
 
-CHUNK = 16384
+CHUNK = 32768
 """Rows evaluated at once: their columns stay in a processor's cache, and calls of NumPy cost little of the time [-]."""
 
 OWNERS = ("work", "layout", "cluster", "efficiency", "whole")
