@@ -28,7 +28,7 @@ def metrics(one: Any) -> dict[str, Any]:
     return named | resources | {"memory.total": one.memory.total, "dp": one.layout.dp}
 
 
-@settings(suppress_health_check=list(HealthCheck), deadline=None)
+@settings(max_examples=20, suppress_health_check=list(HealthCheck), deadline=None)
 @given(job=any_jobs(), micro_batch=st.sampled_from([1, 2, 4]))
 def test_it_is_the_estimate_whatever_the_structure(job: Any, micro_batch: int) -> None:
     try:

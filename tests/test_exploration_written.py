@@ -25,7 +25,7 @@ def _is_number(found: Sweep, name: str) -> bool:
     return bool(np.asarray(found.columns[name]).dtype.kind == "f")
 
 
-@settings(suppress_health_check=list(HealthCheck), deadline=None)
+@settings(max_examples=20, suppress_health_check=list(HealthCheck), deadline=None)
 @given(job=any_jobs(), bandwidth=st.floats(1e12, 1e13))
 def test_one_row_at_a_time_is_all_at_once(job: Any, bandwidth: float) -> None:
     numbers = {name: getattr(job.layout, name) for name in ("tp", "pp", "vpp", "cp", "ep", "micro_batch")}
