@@ -24,7 +24,7 @@ from perfmodel.formulas.exchange import dispatch_factor, pairwise_all_to_all, ra
 from perfmodel.formulas.memory import copy_time
 from perfmodel.formulas.roofline import flash_attention_flops, operator_time
 from perfmodel.report.explanation.entry import Entry, cited
-from perfmodel.report.tables import TERMS
+from perfmodel.report.tables import SERVED_TERMS, TERMS
 from perfmodel.units import show
 from perfmodel.work import Attention, Collective, Leaf, Matmul, Transfer, flops, memory_bytes
 
@@ -58,7 +58,8 @@ def operators(est: Answer, node: Timed, of: str) -> Iterator[Entry]:
     for kind, (total, leaf) in longest.items():
         if leaf.work is not None:
             maths, source = cited(_formula(leaf))
-            name = f"{TERMS.get(kind, kind)}: the longest, {leaf.name}"
+            words = TERMS if est.kind == "training" else SERVED_TERMS
+            name = f"{words.get(kind, kind)}: the longest, {leaf.name}"
             value = f"{show(leaf.seconds, 's')} each, {show(total, 's')} of the {of}"
             yield Entry(name, value, maths, _route(leaf) | _demands(leaf.work, est), source)
 
