@@ -128,8 +128,8 @@ class Efficiency(SourcedSpec):
         ('hopper', 'universal')
         >>> Efficiency.of("Hopper", "NeMo 25.02").id
         'hopper+nemo'
-        >>> Efficiency.of("Hopper", device="nvidia-h200-sxm-141gb").id
-        'hopper.nvidia-h200-sxm-141gb'
+        >>> Efficiency.of("Ampere", device="nvidia-a40").id
+        'ampere.nvidia-a40'
         """
         return _composed(architecture.lower(), software, device)
 
