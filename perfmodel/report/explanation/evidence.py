@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 from typing import Any
 
+from perfmodel.efficiency import MatmulFit
 from perfmodel.estimation import Answer, Timed
 from perfmodel.estimation.timed import leaf_times
 from perfmodel.formulas.all_reduce import (
@@ -22,7 +23,7 @@ from perfmodel.formulas.collectives import (
 )
 from perfmodel.formulas.exchange import dispatch_factor, pairwise_all_to_all, rail_aligned_all_to_all
 from perfmodel.formulas.memory import copy_time
-from perfmodel.formulas.roofline import flash_attention_flops, operator_time
+from perfmodel.formulas.roofline import flash_attention_flops, operator_time, split_walk_time
 from perfmodel.report.explanation.entry import Entry, cited
 from perfmodel.report.tables import SERVED_TERMS, TERMS
 from perfmodel.units import show
@@ -94,6 +95,12 @@ def _formula(leaf: Timed) -> Callable[..., Any]:
     return flash_attention_flops if prompts else operator_time
 
 
+def _walk(work: Matmul, fit: MatmulFit) -> float:
+    """Time of a tile along the inner length, as far as no other tiles hide it [s]."""
+    alone = split_walk_time(length=work.k, step=fit.inner_step, split=fit.inner_split)
+    return float(alone / (1.0 + work.batch * work.m * work.n / fit.wave))
+
+
 def _demands(work: Leaf, est: Answer) -> dict[str, str]:
     if isinstance(work, Collective):
         group = est.costs.groups[work.axis]
@@ -116,6 +123,7 @@ def _demands(work: Leaf, est: Answer) -> dict[str, str]:
             "e_c": f"{fit.compute:g} x {fit.sustained:g} sustained",
             "e_m": f"{fit.memory:g}",
             "t_0": show(fit.latency, "s"),
+            "walk": show(_walk(work, fit), "s"),
             "p": f"{fit.exponent:g}",
         }
         return shape | found | fits
