@@ -9,16 +9,6 @@ from perfmodel.exploration.result import Row, Sweep
 from perfmodel.exploration.sweep import sweep
 
 __all__ = [
-    "ANSWERS",
-    "Answers",
-    "BatchFront",
-    "Block",
-    "Named",
-    "Question",
-    "Row",
-    "Sweep",
-    "as_function",
-    "evaluate",
-    "pareto_batch",
-    "sweep",
-]
+    "ANSWERS", "Answers", "BatchFront", "Block", "Candidates", "Named", "Question", "Row", "Space", "Sweep",
+    "as_function", "evaluate", "pareto_batch", "sweep",
+]  # fmt: skip
