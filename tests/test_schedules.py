@@ -21,6 +21,7 @@ from perfmodel.formulas.pipeline import (
 )
 from perfmodel.schedules import Action, Schedule, schedule, schedule_class, schedules
 from perfmodel.schedules.listing import listing
+from perfmodel.schedules.live import live_chunks
 
 NAMES = schedules()
 PLAIN = ("gpipe", "1f1b", "looped-bfs", "interleaved-1f1b")
@@ -261,6 +262,18 @@ def test_all_is_alive_at_most_and_gpipe_reaches_it(built):
 
 
 # --- laws ---------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("name", SPLIT)
+def test_closed_forms_of_what_is_alive_are_those_of_the_order(name):
+    """Counted along the listed order, for every small shape and some large ones."""
+    shapes = [(p, m, v) for p in range(1, 7) for m in range(1, 16) for v in range(1, 4)]
+    for p, m, v in [*shapes, (16, 24, 2), (12, 48, 3), (32, 64, 2), (9, 100, 5)]:
+        try:
+            built = schedule(name, stages=p, micro_batches=m, chunks=chunks_of(name, v))
+        except InputError:
+            continue
+        assert built.live_chunks == live_chunks(built)
 
 
 @given(built=shapes(), rank=st.integers(0, 5))

@@ -34,6 +34,17 @@ class DualPipeV(Folded):
             yield (f"micro_batches = {self.micro_batches} cannot fill stages · chunks = {self.model_chunks}; valid: "
                    f"{self.model_chunks} or more; nearest: {self.model_chunks}")  # fmt: skip
 
+    @property
+    def live_chunks(self) -> tuple[int, ...]:
+        """As the order leaves them, without listing it: a V's worth of passes, and one more beside a backward [-].
+
+        Examples
+        --------
+        >>> DualPipeV(stages=2, micro_batches=4).live_chunks
+        (5, 5)
+        """
+        return (self.model_chunks + 1,) * self.stages
+
     def order(self, rank: int) -> Iterator[Action]:
         """Eight steps, as its authors number them."""
         return _Writer(self, rank).steps()

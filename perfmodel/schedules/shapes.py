@@ -50,8 +50,10 @@ def over_shapes(name: str, shape: tuple[Any, Any, Any], ask: Callable[..., Any],
         return ask(tuple(round(value) for value in shape), *inputs)
     columns = np.broadcast_arrays(*given)
     shapes = np.stack([column.ravel() for column in columns[:3]], axis=1).round().astype(int)
+    each, where_from = np.unique(shapes, axis=0, return_inverse=True)
+    order = np.argsort(where_from.ravel(), kind="stable")
+    starts = np.searchsorted(where_from.ravel()[order], np.arange(1, len(each)))
     found = np.empty(len(shapes))
-    for one in np.unique(shapes, axis=0):
-        here = (shapes == one).all(axis=1)
-        found[here] = ask(tuple(map(int, one)), *(column.ravel()[here] for column in columns[3:]))
+    for one, here in zip(each.tolist(), np.split(order, starts), strict=True):
+        found[here] = ask(tuple(one), *(column.ravel()[here] for column in columns[3:]))
     return found.reshape(columns[0].shape)

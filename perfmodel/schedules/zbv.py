@@ -49,6 +49,18 @@ class ZeroBubbleV(Folded):
         "Qi et al. (2023), Zero Bubble Pipeline Parallelism, arXiv:2401.10241, section 6"
     )
 
+    @property
+    def live_chunks(self) -> tuple[int, ...]:
+        """As the order leaves them, without listing it: a V's worth of passes, as soon as there are that many [-].
+
+        Examples
+        --------
+        >>> ZeroBubbleV(stages=3, micro_batches=2).live_chunks
+        (3, 4, 4)
+        """
+        most = min(2 * self.micro_batches, self.model_chunks)
+        return tuple(min(most, self.micro_batches + 1 + rank) for rank in self.ranks)
+
     def order(self, rank: int) -> Iterator[Action]:
         """The order for enough micro-batches to fill the V; those that do not exist are left out."""
         counters = {(kind, way): count() for kind in ("F", "I", "W") for way in (0, 1)}

@@ -24,6 +24,18 @@ class InterleavedZeroBubble(Rounds):
     aliases: ClassVar[tuple[str, ...]] = ("ScheduleInterleavedZeroBubble", "zb1p", "zb-h1")
     reference: ClassVar[str] = "Qi et al. (2023), Zero Bubble Pipeline Parallelism, arXiv:2401.10241"
 
+    @property
+    def live_chunks(self) -> tuple[int, ...]:
+        """As the order leaves them, without listing it: what a rank warms up less than the first, its W free later [-].
+
+        Examples
+        --------
+        >>> InterleavedZeroBubble(stages=2, micro_batches=3).live_chunks
+        (2, 2)
+        """
+        most = (self.chunks - 1) * self.round_size + self.stages
+        return (min(self.micro_batches * self.chunks, most),) * self.stages
+
     def order(self, rank: int) -> Iterator[Action]:
         """Warm up by one pass for each hop; then F and I in turn; W follows its I at a distance of `rank` passes."""
         forward, backward = self.passes(rank), self.passes(rank, backward=True)
