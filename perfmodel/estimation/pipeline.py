@@ -8,14 +8,17 @@ from typing import Any
 from perfmodel.efficiency import OverlapFit
 from perfmodel.estimation.timed import Timed, beside, leaf_times, repeated, series
 from perfmodel.formulas.pipeline import pipeline_time
-from perfmodel.ops import added, maximum, plain
+from perfmodel.ops import added, greater, maximum, plain, where
 from perfmodel.schedules import Schedule, Shape, over_shapes, schedule
 from perfmodel.work import Matmul, Pipeline, Work
 
-__all__ = ["CLOSED", "pipelined"]
+__all__ = ["ANY_ORDER", "CLOSED", "pipelined"]
 
 CLOSED = ("1f1b", "interleaved-1f1b", "gpipe", "looped-bfs")
 """Schedules whose time has a closed form, and the same one; the others are timed event by event."""
+
+ANY_ORDER = "any order"
+"""In the place of a schedule's name: the least idle time that any order of the same passes could leave."""
 
 
 def pipelined(work: Pipeline, time: Callable[[Work], Timed], fit: OverlapFit) -> Timed:
@@ -51,6 +54,8 @@ def pipelined(work: Pipeline, time: Callable[[Work], Timed], fit: OverlapFit) ->
     steady = repeated("micro-batches", work.micro_batches, busy)
     if work.schedule in CLOSED:
         idle = _closed_form(work, parts, compute, _hops(work, send, sends, fit.slowdown))
+    elif work.schedule == ANY_ORDER:
+        idle = _least(work, parts, sends) - steady.seconds
     else:
         idle = _recurrence(work, parts, send, sends) - steady.seconds
     bubble = Timed("bubble", "bubble", idle, {"pipeline_bubble": idle}, {})
@@ -82,6 +87,22 @@ def _hops(work: Pipeline, send: Timed, sends: Timed, slowdown: Any) -> Any:
 def _hidden(send: Timed, sends: Timed) -> Any:
     """Share of the sends that run beside compute [-]."""
     return sends.hidden / maximum(send.seconds, 1e-300)
+
+
+def _least(work: Pipeline, parts: tuple[Timed, ...], sends: Timed) -> Any:
+    """Time below which no order of the passes gets [s].
+
+    Every rank has its own work to do, and the last rank starts when each one before has handed a chunk on.
+    """
+    entry, body, _ = parts
+    each = [
+        work.micro_batches * (stage.of(*(part.seconds for part in parts)) + sends.seconds)
+        for stage in work.held
+    ]
+    others = maximum(work.stages - 2.0, 0.0) * work.held.middle.share
+    reached = entry.parts[0].seconds + (work.held.first.share + others) / work.chunks * body.parts[0].seconds
+    last = each[2] + where(greater(work.stages, 1), reached, 0.0)
+    return maximum(maximum(each[0], each[1]), last)
 
 
 def _recurrence(work: Pipeline, parts: tuple[Timed, ...], send: Timed, sends: Timed) -> Any:

@@ -9,6 +9,7 @@ from perfmodel.efficiency import Efficiency
 from perfmodel.estimation.host import communicators, launches
 from perfmodel.estimation.loading import fed
 from perfmodel.estimation.machine import Machine, machine
+from perfmodel.estimation.pipeline import ANY_ORDER
 from perfmodel.estimation.result import Memory, TrainingEstimate
 from perfmodel.estimation.timed import Timed, series
 from perfmodel.estimation.timing import Clock
@@ -16,9 +17,10 @@ from perfmodel.hardware import Cluster
 from perfmodel.model import Model
 from perfmodel.ops import greater, log2, maximum, minimum, where
 from perfmodel.parallel import Parallel
+from perfmodel.work import Pipeline
 from perfmodel.workload import Training
 
-__all__ = ["estimate_training", "step", "worst_memory"]
+__all__ = ["estimate_training", "least_training", "step", "training_memory", "worst_memory"]
 
 
 def estimate_training(
@@ -36,7 +38,53 @@ def estimate_training(
     -------
     the estimate
     """
+    return _estimated(training_costs(model, work, layout), model, work, layout, cluster, efficiency)
+
+
+def least_training(
+    model: Model, work: Training, layout: Parallel, cluster: Cluster, efficiency: Efficiency
+) -> TrainingEstimate:
+    """What one optimizer step takes at least, whatever the order in which its micro-batches pass the stages.
+
+    A search asks it of schedules that are timed event by event: a layout whose least time is too long need not be timed.
+
+    Parameters
+    ----------
+    model, work, layout, cluster, efficiency : as of `estimate_training`
+
+    Returns
+    -------
+    an estimate whose memory is exact, and whose step is no longer than that of any schedule with the same live passes
+    """
     costs = training_costs(model, work, layout)
+    parts = tuple(
+        part._replace(schedule=ANY_ORDER) if isinstance(part, Pipeline) else part for part in costs.tree.parts
+    )
+    free = costs._replace(tree=costs.tree._replace(parts=parts))
+    return _estimated(free, model, work, layout, cluster, efficiency)
+
+
+def training_memory(
+    model: Model, work: Training, layout: Parallel, cluster: Cluster, efficiency: Efficiency
+) -> Memory:
+    """Peak memory of one optimizer step alone, which takes a small part of an estimate's time.
+
+    Parameters
+    ----------
+    model, work, layout, cluster, efficiency : as of `estimate_training`
+
+    Returns
+    -------
+    the memory of its estimate
+    """
+    costs = training_costs(model, work, layout)
+    rates = machine(cluster, efficiency, (costs.dtype, costs.core_dtype))
+    return worst_memory(costs, rates, work.offload.to)
+
+
+def _estimated(
+    costs: Costs, model: Model, work: Training, layout: Parallel, cluster: Cluster, efficiency: Efficiency
+) -> TrainingEstimate:
     rates = machine(cluster, efficiency, (costs.dtype, costs.core_dtype))
     return TrainingEstimate(
         model=model,
