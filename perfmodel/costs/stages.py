@@ -9,7 +9,7 @@ import numpy as np
 from perfmodel.formulas.pipeline import live_micro_batches
 from perfmodel.ops import at_least, ceil, greater, maximum, minimum, where
 from perfmodel.parallel import Parallel
-from perfmodel.schedules import Shape, over_shapes, schedule
+from perfmodel.schedules import Shape, over_shapes, schedule, schedule_class
 from perfmodel.work import Stage, Stages
 
 __all__ = ["Shares", "alive", "deal", "shares"]
@@ -137,6 +137,10 @@ def alive(layout: Parallel, micro_batches: Any, stage: Any) -> Any:
         case "gpipe" | "looped-bfs":
             return micro_batches
         case name:
+            shape = {"stages": layout.pp, "micro_batches": micro_batches, "chunks": layout.vpp}
+            known = schedule_class(name).live(rank=stage, **shape)
+            if known is not None:
+                return where(at_least(1, layout.pp), 1.0, known / layout.vpp)
 
             def held(shape: Shape, place: Any) -> Any:
                 pp, passes, vpp = shape

@@ -89,6 +89,21 @@ class Schedule(Order):
         """
         return critical_path(self, forward=forward, backward=backward, weight=weight, send=send)
 
+    @classmethod
+    def live(cls, *, rank: Number, stages: Number, micro_batches: Number, chunks: Number) -> Any:
+        """Passes that a rank holds at its peak, in closed form for any kind of number; None where only the order tells.
+
+        Parameters
+        ----------
+        rank : counted from 0 [-]
+        stages, micro_batches, chunks : the shape [-]
+
+        Returns
+        -------
+        passes alive at the rank's peak [-]
+        """
+        return None
+
     @property
     def live_chunks(self) -> tuple[int, ...]:
         """Passes (micro-batch × chunk) whose activations each rank holds at its peak, from F to the end of B or W [-].
@@ -99,7 +114,9 @@ class Schedule(Order):
         >>> schedule("1f1b", stages=4, micro_batches=8).live_chunks
         (4, 3, 2, 1)
         """
-        return live_chunks(self)
+        shape = {"stages": self.stages, "micro_batches": self.micro_batches, "chunks": self.chunks}
+        found = [self.live(rank=rank, **shape) for rank in self.ranks]
+        return live_chunks(self) if None in found else tuple(int(each) for each in found)
 
     @property
     def live_micro_batches(self) -> tuple[float, ...]:

@@ -5,8 +5,9 @@ from __future__ import annotations
 from collections import deque
 from collections.abc import Iterator
 from itertools import count
-from typing import ClassVar
+from typing import Any, ClassVar
 
+from perfmodel.ops import Number
 from perfmodel.schedules.order import Action, Kind, overlapping
 from perfmodel.schedules.zbv import Folded
 
@@ -34,16 +35,20 @@ class DualPipeV(Folded):
             yield (f"micro_batches = {self.micro_batches} cannot fill stages · chunks = {self.model_chunks}; valid: "
                    f"{self.model_chunks} or more; nearest: {self.model_chunks}")  # fmt: skip
 
-    @property
-    def live_chunks(self) -> tuple[int, ...]:
-        """As the order leaves them, without listing it: a V's worth of passes, and one more beside a backward [-].
+    @classmethod
+    def live(cls, *, rank: Number, stages: Number, micro_batches: Number, chunks: Number) -> Any:
+        """A V's worth of passes, and one more beside a backward [-].
+
+        Parameters
+        ----------
+        rank, stages, micro_batches, chunks : as of `Schedule.live`
 
         Examples
         --------
         >>> DualPipeV(stages=2, micro_batches=4).live_chunks
         (5, 5)
         """
-        return (self.model_chunks + 1,) * self.stages
+        return 2 * stages + 1
 
     def order(self, rank: int) -> Iterator[Action]:
         """Eight steps, as its authors number them."""

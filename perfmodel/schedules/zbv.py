@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from itertools import count
-from typing import ClassVar
+from typing import Any, ClassVar
 
+from perfmodel.ops import Number, minimum
 from perfmodel.schedules.base import Schedule
 from perfmodel.schedules.order import Action, Kind
 
@@ -49,17 +50,20 @@ class ZeroBubbleV(Folded):
         "Qi et al. (2023), Zero Bubble Pipeline Parallelism, arXiv:2401.10241, section 6"
     )
 
-    @property
-    def live_chunks(self) -> tuple[int, ...]:
-        """As the order leaves them, without listing it: a V's worth of passes, as soon as there are that many [-].
+    @classmethod
+    def live(cls, *, rank: Number, stages: Number, micro_batches: Number, chunks: Number) -> Any:
+        """A V's worth of passes, as soon as there are that many [-].
+
+        Parameters
+        ----------
+        rank, stages, micro_batches, chunks : as of `Schedule.live`
 
         Examples
         --------
         >>> ZeroBubbleV(stages=3, micro_batches=2).live_chunks
         (3, 4, 4)
         """
-        most = min(2 * self.micro_batches, self.model_chunks)
-        return tuple(min(most, self.micro_batches + 1 + rank) for rank in self.ranks)
+        return minimum(minimum(2 * micro_batches, 2 * stages), micro_batches + 1 + rank)
 
     def order(self, rank: int) -> Iterator[Action]:
         """The order for enough micro-batches to fill the V; those that do not exist are left out."""

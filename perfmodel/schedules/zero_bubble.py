@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from typing import ClassVar
+from typing import Any, ClassVar
 
+from perfmodel.ops import Number, floor, maximum, minimum
 from perfmodel.schedules.interleaved import Rounds
 from perfmodel.schedules.order import Action
 
@@ -24,17 +25,21 @@ class InterleavedZeroBubble(Rounds):
     aliases: ClassVar[tuple[str, ...]] = ("ScheduleInterleavedZeroBubble", "zb1p", "zb-h1")
     reference: ClassVar[str] = "Qi et al. (2023), Zero Bubble Pipeline Parallelism, arXiv:2401.10241"
 
-    @property
-    def live_chunks(self) -> tuple[int, ...]:
-        """As the order leaves them, without listing it: what a rank warms up less than the first, its W free later [-].
+    @classmethod
+    def live(cls, *, rank: Number, stages: Number, micro_batches: Number, chunks: Number) -> Any:
+        """As many on every rank: what it warms up less than the first, it frees later, with its W [-].
+
+        Parameters
+        ----------
+        rank, stages, micro_batches, chunks : as of `Schedule.live`
 
         Examples
         --------
         >>> InterleavedZeroBubble(stages=2, micro_batches=3).live_chunks
         (2, 2)
         """
-        most = (self.chunks - 1) * self.round_size + self.stages
-        return (min(self.micro_batches * self.chunks, most),) * self.stages
+        rounds = maximum(floor(micro_batches / stages), 1)
+        return minimum(micro_batches * chunks, (chunks - 1) * floor(micro_batches / rounds) + stages)
 
     def order(self, rank: int) -> Iterator[Action]:
         """Warm up by one pass for each hop; then F and I in turn; W follows its I at a distance of `rank` passes."""
