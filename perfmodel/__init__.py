@@ -22,7 +22,7 @@ from perfmodel.efficiency import Efficiency, Engine, Software, efficiencies, eng
 from perfmodel.encoder import Encoder, encoder
 from perfmodel.estimation import InferenceEstimate, ServingEstimate, TrainingEstimate, as_run, estimate
 from perfmodel.estimation.answer import view
-from perfmodel.exploration import Sweep, as_function, pareto_batch, sweep
+from perfmodel.exploration import Search, Sweep, as_function, pareto_batch, search, sweep
 from perfmodel.hardware import Cluster, Device, Link, Node, Tier, devices, systems
 from perfmodel.model import Block, Model, models
 from perfmodel.native import cnn, dlrm, lstm_classifier, mlp, resnet50
@@ -49,11 +49,12 @@ __version__ = "0.1.0"
 
 __all__ = [
     "Block", "Cluster", "Decoder", "Device", "Efficiency", "Encoder", "Engine", "Inference", "InferenceEstimate",
-    "Link", "Model", "Node", "Parallel", "Serving", "ServingEstimate", "Software", "Sweep", "Tier", "Training",
-    "TrainingEstimate", "advise", "as_function", "as_run", "attribution", "balance", "calibrate", "clusters", "cnn",
-    "compare", "crossover", "decoder", "devices", "diagnose", "dlrm", "efficiencies", "elasticities", "encoder",
-    "engines", "errors", "estimate", "formula", "formulas", "lstm_classifier", "mlp", "models", "pareto_batch",
-    "plot", "resnet50", "software", "sweep", "turning_point", "validate", "what_if",
+    "Link", "Model", "Node", "Parallel", "Search", "Serving", "ServingEstimate", "Software", "Sweep", "Tier",
+    "Training", "TrainingEstimate", "advise", "as_function", "as_run", "attribution", "balance", "calibrate",
+    "clusters", "cnn", "compare", "crossover", "decoder", "devices", "diagnose", "dlrm", "efficiencies",
+    "elasticities", "encoder", "engines", "errors", "estimate", "formula", "formulas", "lstm_classifier", "mlp",
+    "models", "pareto_batch", "plot", "resnet50", "search", "software", "sweep", "turning_point", "validate",
+    "what_if",
 ]  # fmt: skip
 
 clusters = systems

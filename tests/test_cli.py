@@ -147,6 +147,40 @@ def test_a_sweep_without_a_feasible_row_does_not_fit(capsys: pytest.CaptureFixtu
     assert "0 feasible" in out
 
 
+SEARCH = (
+    "search llama-3.1-8b --cluster dgx-h100 --devices 8,16 --sequence-length 8192 --global-batch 128 --cp 1"
+)
+
+
+def test_a_search_lists_the_best_layouts(capsys: pytest.CaptureFixture[str]) -> None:
+    options = (
+        "--recompute none,full --sharding zero1 --schedule 1f1b --sequence-parallel --tp 1,2,3 --tokens 1e12"
+    )
+    code, out, err = run(f"{SEARCH} {options} --objective cost --top 3", capsys)
+    assert code == 0, err
+    assert "best by cost:" in out
+    code, out, err = run(f"{SEARCH} {options} --objective time_to_train --json", capsys)
+    assert code == 0, err
+    found = json.loads(out)
+    assert found["considered"] == sum(found["counts"].values())
+    assert [one["time_to_train"] for one in found["best"]] == sorted(
+        one["time_to_train"] for one in found["best"]
+    )
+
+
+def test_a_search_of_serving_that_nothing_answers(capsys: pytest.CaptureFixture[str]) -> None:
+    serve = "search llama-3.1-8b --device h100 --devices 1-4 --workload serving --concurrency 1,8 --input-length 512"
+    code, out, err = run(f"{serve} --output-length 64 --tpot 50ms --objective ttft", capsys)
+    assert code == 0, err
+    assert "best by ttft" in out
+    code, out, _ = run(f"{serve} --output-length 64 --tpot 1us", capsys)
+    assert code == 1
+    assert "a token takes more than 1.000 us" in out
+    code, _, err = run(f"{serve} --workload served", capsys)
+    assert code == 2
+    assert "did you mean serving" in err
+
+
 def test_a_job_that_does_not_fit(capsys: pytest.CaptureFixture[str]) -> None:
     code, out, _ = run("estimate llama-3.1-70b --cluster dgx-h100 --devices 8 --tp 8", capsys)
     assert code == 1

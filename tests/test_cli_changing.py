@@ -131,7 +131,7 @@ def test_batches_and_loads_pass_from_command_to_command(tmp_path, capsys):
         ("load", "--serving --concurrency 8"),
     ):
         (tmp_path / f"{name}.json").write_text(run(f"estimate {machine} {kind}", capsys)[1])
-        found = json.loads(run(f"what-if {tmp_path / name}.json kv_dtype=fp8 --json", capsys)[1])
+        found = json.loads(run(f"what-if {tmp_path / name}.json memory_bandwidth=2x --json", capsys)[1])
         assert found["latency"]["after"] <= found["latency"]["before"]
     table = json.loads(run(f"compare {tmp_path / 'batch'}.json {tmp_path / 'load'}.json --json", capsys)[1])
     assert list(table["metrics"]) == ["batch", "load"]

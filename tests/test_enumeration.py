@@ -99,7 +99,24 @@ def test_an_impossible_structure_is_refused_and_another_stays() -> None:
     assert any("needs shards" in reason for reason in some[0].refused)
     assert sum(one.valid for one in some) > 0
     with pytest.raises(InputError, match="needs shards"):
-        list(space(any_model("dense", layers=4, tp=4), 8, (8,), {}, sharding=["hsdp"]).candidates())
+        of.specs({"sharding": "hsdp"})
+
+
+def test_what_changes_nothing_is_refused() -> None:
+    """Each of these layouts has a twin that stays, of the same time and memory."""
+    of = space(
+        any_model("dense", layers=8, tp=4),
+        24,
+        (4,),
+        {},
+        context=["ring", "ulysses"],
+        schedule=["1f1b", "zbv"],
+    )
+    seen = {name for some in of.candidates() for name in some.refused}
+    assert "one context-parallel rank has nothing to exchange" in seen
+    rows = found(of)
+    assert {context for (context, _), _, _, _, cp, *_ in rows if cp == 1} == {"ring"}
+    assert {schedule for (_, schedule), _, _, pp, *_ in rows if pp == 1} == {"1f1b"}
 
 
 def test_blocks_are_bounded() -> None:

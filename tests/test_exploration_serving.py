@@ -10,6 +10,7 @@ import pytest
 import perfmodel as pm
 from perfmodel.errors import InputError
 from perfmodel.exploration import sweep
+from tests.strategies import any_model, cluster
 
 MODEL = pm.Model.load("llama-3.1-8b")
 CLUSTER = pm.Cluster.load("dgx-h100")
@@ -27,6 +28,23 @@ JOBS: dict[str, tuple[Any, dict[str, Any]]] = {
         {"concurrency": [1, 64], "tp": [2, 3, 8], "memory_bandwidth": ["1x", "2x"]},
     ),
 }  # fmt: skip
+
+
+def test_ranks_that_hold_the_same_tokens_are_estimated_apart() -> None:
+    """One replica sends its experts no tokens, several do: rows of both kinds are single estimates."""
+    work = pm.Inference(batch=8, input_length=256, output_length=32)
+    found = sweep(
+        any_model("experts", layers=4, tp=4),
+        work,
+        cluster(8),
+        progress=False,
+        tp=[1, 2, 4],
+        pp=[1, 2],
+        ep=[1, 2],
+    )
+    assert {found[n]["dp"] for n in range(len(found))} == {1, 2, 4, 8}
+    for n in range(len(found)):
+        assert found[n]["latency"] == found[n].estimate().latency
 
 
 @pytest.mark.parametrize("kind", JOBS)

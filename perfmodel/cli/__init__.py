@@ -6,6 +6,7 @@ from perfmodel.cli import (  # noqa: F401  each hangs its verbs in
     estimating,
     fronts,
     scoring,
+    searching,
     showing,
     sweeping,
 )

@@ -15,7 +15,7 @@ from perfmodel.errors import InputError
 from perfmodel.exploration.fields import Field, field_named
 from perfmodel.specs import Spec
 
-__all__ = ["sweep"]
+__all__ = ["MANY", "axes_of", "sweep"]
 
 MANY = {"allow_extra_args": True, "ignore_unknown_options": True}
 """Every field of workload, layout and machine is an option; they are read here and not by the program."""
@@ -44,7 +44,7 @@ def sweep(  # noqa: PLR0917  # one parameter an option
     """
     models = [pm.Model.load(name) for name in listed(model)]
     axes: dict[str, Any] = {"devices": _values(field_named("devices", pm.Training), devices)}
-    axes |= dict(_axes(context.args))
+    axes |= dict(axes_of(context.args))
     axes["global_batch"] = _values(field_named("global_batch", pm.Training), global_batch)
     free = all(one.input == "tokens" and one.fixed_length is None for one in models)
     work = pm.Training(global_batch=1, sequence_length=USUAL_LENGTH if free else None)
@@ -76,8 +76,18 @@ def _machines(clusters: str | None, devices: str | None) -> Any:
     return made if len(made) > 1 else made[0]
 
 
-def _axes(arguments: Sequence[str]) -> Iterator[tuple[str, list[Any]]]:
-    """Options that the program does not know by name: `--tp 1,2`, `--tp=1,2`, `--sequence-parallel`."""
+def axes_of(arguments: Sequence[str], kind: type[Spec] = pm.Training) -> Iterator[tuple[str, list[Any]]]:
+    """Options that the program does not know by name: `--tp 1,2`, `--tp=1,2`, `--sequence-parallel`.
+
+    Parameters
+    ----------
+    arguments : of the command line
+    kind : class of the workload
+
+    Yields
+    ------
+    fields, each with its values
+    """
     left = list(arguments)
     while left:
         option = left.pop(0)
@@ -86,21 +96,21 @@ def _axes(arguments: Sequence[str]) -> Iterator[tuple[str, list[Any]]]:
         name, given, text = option[2:].partition("=")
         if not given:
             text = left.pop(0) if left and not left[0].startswith("--") else "true"
-        field = field_named(name.replace("-", "_"), pm.Training)
-        yield field.name, _values(field, text)
+        field = field_named(name.replace("-", "_"), kind)
+        yield field.name, _values(field, text, kind)
 
 
-def _values(field: Field, text: str) -> list[Any]:
+def _values(field: Field, text: str, kind: type[Spec] = pm.Training) -> list[Any]:
     """Items of a list as the field takes them."""
-    return [_value(field, item) for item in listed(text)]
+    return [_value(field, item, kind) for item in listed(text)]
 
 
-def _value(field: Field, item: str) -> Any:
+def _value(field: Field, item: str, kind: type[Spec]) -> Any:
     if field.number:
         return None if item == "none" else _number(item)
     if item in ("true", "false"):
         return item == "true"
-    owners: dict[str, type[Spec]] = {"work": pm.Training, "layout": pm.Parallel}
+    owners: dict[str, type[Spec]] = {"work": kind, "layout": pm.Parallel}
     owner = owners.get(field.owner)
     if owner is None or field.path not in owner.model_fields:
         return item

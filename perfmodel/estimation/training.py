@@ -17,7 +17,7 @@ from perfmodel.hardware import Cluster
 from perfmodel.model import Model
 from perfmodel.ops import greater, log2, maximum, minimum, where
 from perfmodel.parallel import Parallel
-from perfmodel.work import Pipeline
+from perfmodel.work import Pipeline, Serial, Work
 from perfmodel.workload import Training
 
 __all__ = ["estimate_training", "least_training", "step", "training_memory", "worst_memory"]
@@ -38,7 +38,8 @@ def estimate_training(
     -------
     the estimate
     """
-    return _estimated(training_costs(model, work, layout), model, work, layout, cluster, efficiency)
+    costs = training_costs(model, work, layout)
+    return _estimated(model, work, layout, cluster, efficiency, costs=costs)
 
 
 def least_training(
@@ -46,7 +47,7 @@ def least_training(
 ) -> TrainingEstimate:
     """What one optimizer step takes at least, whatever the order in which its micro-batches pass the stages.
 
-    A search asks it of schedules that are timed event by event: a layout whose least time is too long need not be timed.
+    A search asks it of schedules that are timed event by event: where the least time is too long, no other is needed.
 
     Parameters
     ----------
@@ -57,11 +58,15 @@ def least_training(
     an estimate whose memory is exact, and whose step is no longer than that of any schedule with the same live passes
     """
     costs = training_costs(model, work, layout)
-    parts = tuple(
-        part._replace(schedule=ANY_ORDER) if isinstance(part, Pipeline) else part for part in costs.tree.parts
-    )
-    free = costs._replace(tree=costs.tree._replace(parts=parts))
-    return _estimated(free, model, work, layout, cluster, efficiency)
+    free = costs._replace(tree=_in_any_order(costs.tree))
+    return _estimated(model, work, layout, cluster, efficiency, costs=free)
+
+
+def _in_any_order(tree: Work) -> Work:
+    """The tree with its pipeline's schedule left open."""
+    if isinstance(tree, Serial):
+        return tree._replace(parts=tuple(_in_any_order(part) for part in tree.parts))
+    return tree._replace(schedule=ANY_ORDER) if isinstance(tree, Pipeline) else tree
 
 
 def training_memory(
@@ -83,7 +88,7 @@ def training_memory(
 
 
 def _estimated(
-    costs: Costs, model: Model, work: Training, layout: Parallel, cluster: Cluster, efficiency: Efficiency
+    model: Model, work: Training, layout: Parallel, cluster: Cluster, efficiency: Efficiency, *, costs: Costs
 ) -> TrainingEstimate:
     rates = machine(cluster, efficiency, (costs.dtype, costs.core_dtype))
     return TrainingEstimate(

@@ -11,6 +11,7 @@ from perfmodel.estimation.inference import estimate_inference
 from perfmodel.estimation.serving import estimate_serving
 from perfmodel.estimation.training import estimate_training
 from perfmodel.ops import where
+from perfmodel.parallel import Parallel
 from perfmodel.specs import Spec
 from perfmodel.workload import Inference, Serving, Training
 
@@ -34,6 +35,7 @@ class Answers:
     room : the column of memory that the whole is held against
     lacks : rows that do not fit, by the reason
     columns : it is estimated on columns; else row by row
+    apart : rows of other structure than the rest, which go through a pass of their own
     """
 
     estimate: Callable[..., Any]
@@ -44,6 +46,7 @@ class Answers:
     room: str
     lacks: Callable[[Any], Mapping[str, Any]]
     columns: bool = True
+    apart: Callable[[Parallel], Any] = lambda layout: np.False_
 
 
 RATES = (
@@ -92,6 +95,11 @@ def _inference_lacks(est: Any) -> dict[str, Any]:
     return {EXCEEDS_DEVICE: where(est.fits, False, True)}
 
 
+def _one_replica(layout: Parallel) -> Any:
+    """Layouts whose ranks all have the same tokens: experts are sent none."""
+    return np.asarray(layout.dp == 1) & np.asarray(layout.cp == 1)
+
+
 def _format(work: Any) -> str:
     return str(work.formats.dtype)
 
@@ -114,6 +122,7 @@ ANSWERS: dict[type[Spec], Answers] = {
         families={"memory": _memory(*HELD)} | PARTS,
         room="memory.available",
         lacks=_inference_lacks,
+        apart=_one_replica,
     ),
     Serving: Answers(
         estimate=estimate_serving,

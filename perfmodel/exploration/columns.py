@@ -179,7 +179,7 @@ class _Pass:
             layout = self._placed(layout, devices)
             for breach in self._breaches(layout, work):
                 self._refuse(breach.broken, breach.reason, machine.rows)
-            self._answer(machine)
+            self._answer(machine, layout)
         except InputError as error:  # of the structure that all rows share
             self._refuse(True, brief(error), machine.rows)
 
@@ -197,12 +197,14 @@ class _Pass:
 
     # --- rows that can be -------------------------------------------------------------------------------------------
 
-    def _answer(self, machine: Machines) -> None:
-        """Estimate the rows that break no rule: all in one pass, or one by one where there is no other way."""
+    def _answer(self, machine: Machines, layout: Parallel) -> None:
+        """Estimate the rows that break no rule, alike ones in one pass; one by one where there is no other way."""
         rows = (self.codes == 0) & machine.rows
         if self.answers.columns:
-            if rows.any():
-                self._estimate(machine, Packed(rows))
+            apart = self.answers.apart(layout)
+            for here in (rows & apart, rows & ~apart):
+                if here.any():
+                    self._estimate(machine, Packed(here))
             return
         for place in np.flatnonzero(np.broadcast_to(rows, self.shape)):
             here = np.zeros(self.shape, dtype=bool)

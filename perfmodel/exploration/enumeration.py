@@ -12,6 +12,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from perfmodel.errors import InputError
+from perfmodel.exploration.questions import brief
 from perfmodel.layers import MixtureOfExperts
 from perfmodel.model import Model
 from perfmodel.parallel import Parallel
@@ -26,6 +27,7 @@ AT_ONCE = 2**18
 
 ONE_STAGE = "one stage has no schedule to choose"
 ONE_RANK = "one tensor-parallel rank has no sequence to share"
+ONE_PART = "one context-parallel rank has nothing to exchange"
 ONE_CHUNK = {"interleaved-1f1b": "1f1b", "looped-bfs": "gpipe"}
 """Schedules that are another one where a stage holds one chunk."""
 
@@ -91,7 +93,7 @@ class Space:
     Candidates of a degree are divisors: of the devices (tp, pp, cp; dp follows), of the experts (ep), of the global
     batch (micro_batch); vpp goes up to what the layers allow. What these leave out is not counted, what a rule refuses
     is. Choices that change nothing are refused, too: schedules of one stage but the first, interleaved ones of one
-    chunk, sequence parallelism of one rank.
+    chunk, sequence parallelism of one rank, kinds of context of one rank but the first.
 
     Examples
     --------
@@ -117,27 +119,24 @@ class Space:
             yield dict(zip(names, values, strict=True))
 
     def candidates(self) -> Iterator[Candidates]:
-        """All of them, structure by structure, in blocks of bounded size.
-
-        Raises
-        ------
-        InputError
-            no combination of structure is valid
-        """
-        wrong: InputError | None = None
-        some = False
+        """All of them, structure by structure, in blocks of bounded size."""
         for structure in self.structures():
-            try:
-                work, layout = self._specs(structure)
-            except InputError as error:
-                wrong = error
-                yield Candidates(structure, self.work, self.layout, {}, {_brief(error): self.size})
-                continue
-            some = True
-            for numbers, refused in self._valid(structure, work, layout):
-                yield Candidates(structure, work, layout, numbers, refused)
-        if wrong is not None and not some:
-            raise wrong
+            yield from self.of(structure)
+
+    def of(self, structure: Mapping[str, Any]) -> Iterator[Candidates]:
+        """Those of one structure; where it is not valid, all of them are refused.
+
+        Parameters
+        ----------
+        structure : a value for each field that is no number
+        """
+        try:
+            work, layout = self.specs(structure)
+        except InputError as error:
+            yield Candidates(structure, self.work, self.layout, {}, {brief(error): self.size})
+            return
+        for numbers, refused in self._valid(structure, work, layout):
+            yield Candidates(structure, work, layout, numbers, refused)
 
     @cached_property
     def size(self) -> int:
@@ -165,13 +164,14 @@ class Space:
         table["dp"] = rest
         if "dp" in self.numbers:
             table = _kept(table, np.isin(rest, self._given("dp", rest)))[0]
-        table, rest = _times(table, table["dp"], "ep", self._given("ep", self._expert_degrees()))
+        table, rest = _times(table, table["dp"], "ep", self._given("ep", self.expert_degrees()))
         return {name: table[name] for name in DEGREES[:6]}
 
     def _given(self, name: str, otherwise: Any) -> Any:
         return np.asarray(self.numbers[name], dtype=np.float64) if name in self.numbers else otherwise
 
-    def _expert_degrees(self) -> Any:
+    def expert_degrees(self) -> Any:
+        """Ranks that may share routed experts [-]."""
         experts = [layer.experts for layer, _ in self.model.layers() if isinstance(layer, MixtureOfExperts)]
         return divisors(max(experts)) if experts else np.ones(1)
 
@@ -196,8 +196,18 @@ class Space:
 
     # --- what the rules leave ---------------------------------------------------------------------------------------
 
-    def _specs(self, structure: Mapping[str, Any]) -> tuple[Any, Parallel]:
-        """Workload and layout with the structure set; numbers that are columns are left out."""
+    def specs(self, structure: Mapping[str, Any]) -> tuple[Any, Parallel]:
+        """Workload and layout with a structure set; numbers that are columns are left out.
+
+        Parameters
+        ----------
+        structure : a value for each field that is no number
+
+        Raises
+        ------
+        InputError
+            its values contradict each other, or there is no such value
+        """
         on_layout = {name: value for name, value in structure.items() if name in Parallel.model_fields}
         on_work = {name: value for name, value in structure.items() if name not in on_layout}
         layout = self.layout.replace(
@@ -266,6 +276,9 @@ class Space:
             yield numbers["pp"] == 1, ONE_STAGE
         if "vpp" in numbers and (same := ONE_CHUNK.get(schedule or "")) in schedules:
             yield numbers["vpp"] == 1, f"schedule = {schedule!r} of one chunk a stage is {same}"
+        contexts = self.structure.get("context", ())
+        if len(contexts) > 1 and structure["context"] != contexts[0]:
+            yield numbers["cp"] == 1, ONE_PART
         if structure.get("sequence_parallel") and False in self.structure["sequence_parallel"]:
             yield numbers["tp"] == 1, ONE_RANK
 
@@ -280,7 +293,3 @@ def _kept(table: Mapping[str, Any], rows: Any) -> tuple[dict[str, Any], Any]:
     """Some rows of a table, a column called rest apart."""
     kept = {name: column[rows] for name, column in table.items()}
     return kept, kept.pop("rest", None)
-
-
-def _brief(error: InputError) -> str:
-    return "; ".join(error.faults) if error.faults else str(error).partition("\n")[0]

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from itertools import product
@@ -16,6 +16,7 @@ from perfmodel.errors import InputError
 from perfmodel.estimation import fits_in_force
 from perfmodel.exploration.answers import answers_for
 from perfmodel.exploration.axes import Axis, alike
+from perfmodel.exploration.columns import Block, Named, evaluate
 from perfmodel.exploration.machines import changed, held, put, replaced
 from perfmodel.exploration.questions import Question, brief
 from perfmodel.hardware import Cluster
@@ -66,6 +67,18 @@ class Chunk(NamedTuple):
     def rows(self) -> int:
         """How many it holds [-]."""
         return math.prod(self.shape)
+
+    def answer(self, columns: Collection[str] | None) -> Block:
+        """Its results.
+
+        Parameters
+        ----------
+        columns : names of results that are wanted; None is all
+        """
+        if isinstance(self.question, str):
+            codes = np.ones((1,) * len(self.places), dtype=np.int16)
+            return Block(self.shape, {}, Named(("",), codes * 0), Named(("", self.question), codes))
+        return evaluate(self.question, columns)
 
 
 @dataclass(frozen=True)

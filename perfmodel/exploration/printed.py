@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
 from html import escape
 from typing import TYPE_CHECKING, Any
 
@@ -12,7 +13,7 @@ from perfmodel.units import show
 if TYPE_CHECKING:
     from perfmodel.exploration.result import Sweep
 
-__all__ = ["SHOWN", "as_html", "as_text", "cell"]
+__all__ = ["SHOWN", "as_html", "as_text", "cell", "lined", "tabled", "told"]
 
 SHOWN = 5
 """Rows and reasons that are printed [-]."""
@@ -31,11 +32,8 @@ def as_text(sweep: Sweep) -> str:
     words, part = _shown(sweep)
     lines = [_title(sweep)]
     if len(part):
-        table = [sweep.headline, *_cells(part)]
-        widths = [max(len(row[place]) for row in table) for place in range(len(sweep.headline))]
-        lines += [f"{words}:"]
-        lines += ["  " + "  ".join(c.rjust(w) for c, w in zip(row, widths, strict=True)) for row in table]
-    failed = _failed(sweep)
+        lines += [f"{words}:", *lined([sweep.headline, *_cells(part)])]
+    failed = told(sweep.reasons())
     return "\n".join([*lines, *(["not feasible:"] if failed else []), *(f"  {line}" for line in failed)])
 
 
@@ -47,13 +45,55 @@ def as_html(sweep: Sweep) -> str:
     sweep : to be shown
     """
     words, part = _shown(sweep)
-    head = "".join(f"<th>{escape(name)}</th>" for name in sweep.headline)
-    body = "".join(f"<tr>{''.join(f'<td>{escape(cell)}</td>' for cell in row)}</tr>" for row in _cells(part))
-    failed = "".join(f"<li>{escape(line)}</li>" for line in _failed(sweep))
-    return (
-        f"<p>{escape(_title(sweep))}</p><table><caption>{escape(words)}</caption><tr>{head}</tr>{body}</table>"
-        + (f"<p>not feasible:</p><ul>{failed}</ul>" if failed else "")
+    failed = "".join(f"<li>{escape(line)}</li>" for line in told(sweep.reasons()))
+    return f"<p>{escape(_title(sweep))}</p>{tabled(words, sweep.headline, _cells(part))}" + (
+        f"<p>not feasible:</p><ul>{failed}</ul>" if failed else ""
     )
+
+
+def lined(table: Sequence[Sequence[str]]) -> list[str]:
+    """Rows of cells as lines, columns below each other.
+
+    Parameters
+    ----------
+    table : the head first
+
+    Examples
+    --------
+    >>> lined([["tp", "pp"], ["8", "16"]])
+    ['  tp  pp', '   8  16']
+    """
+    widths = [max(len(row[place]) for row in table) for place in range(len(table[0]))]
+    return ["  " + "  ".join(c.rjust(w) for c, w in zip(row, widths, strict=True)) for row in table]
+
+
+def tabled(caption: str, head: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
+    """The same as HTML.
+
+    Parameters
+    ----------
+    caption : what the rows are
+    head, rows : cells
+    """
+    names = "".join(f"<th>{escape(name)}</th>" for name in head)
+    body = "".join(f"<tr>{''.join(f'<td>{escape(cell)}</td>' for cell in row)}</tr>" for row in rows)
+    return f"<table><caption>{escape(caption)}</caption><tr>{names}</tr>{body}</table>"
+
+
+def told(reasons: Mapping[str, int]) -> list[str]:
+    """The first reasons with their counts, and how many more there are.
+
+    Parameters
+    ----------
+    reasons : most frequent first
+
+    Examples
+    --------
+    >>> told({"tp does not divide the attention heads": 1200})
+    ['1,200 x tp does not divide the attention heads']
+    """
+    first = [f"{count:,} x {reason}" for reason, count in list(reasons.items())[:SHOWN]]
+    return first + ([f"… and {len(reasons) - SHOWN} further reasons"] if len(reasons) > SHOWN else [])
 
 
 def _title(sweep: Sweep) -> str:
@@ -74,12 +114,6 @@ def _shown(sweep: Sweep) -> tuple[str, Sweep]:
 
 def _cells(part: Sweep) -> list[list[str]]:
     return [[cell(name, row[name]) for name in part.headline] for row in (part[n] for n in range(len(part)))]
-
-
-def _failed(sweep: Sweep) -> list[str]:
-    reasons = list(sweep.reasons().items())
-    told = [f"{count:,} x {reason}" for reason, count in reasons[:SHOWN]]
-    return told + ([f"… and {len(reasons) - SHOWN} further reasons"] if len(reasons) > SHOWN else [])
 
 
 def cell(name: str, value: Any) -> str:

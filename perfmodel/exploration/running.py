@@ -6,15 +6,11 @@ import warnings
 from collections.abc import Callable, Collection, Iterator
 from concurrent.futures import BrokenExecutor
 from queue import Empty, SimpleQueue
-from typing import Any, NamedTuple, Protocol
-
-import numpy as np
+from typing import Any, Generic, NamedTuple, Protocol, TypeVar
 
 from perfmodel.errors import MissingExtraError, PerfModelError
-from perfmodel.exploration.columns import Block, Named, evaluate
-from perfmodel.exploration.plan import Chunk
 
-__all__ = ["Executor", "Progress", "Run", "answered"]
+__all__ = ["Executor", "Progress", "Run", "Task", "answered"]
 
 WAITING = 64
 """Chunks that are sent and not yet answered, at most; what is sent and what comes back stays small [-]."""
@@ -31,6 +27,21 @@ class Executor(Protocol):
         """A future of the function's result."""
         ...
 
+
+class Task(Protocol):
+    """A part of a sweep or of a search, small enough to be sent anywhere."""
+
+    @property
+    def rows(self) -> int:
+        """Configurations that it stands for [-]."""
+        ...
+
+    def answer(self, columns: Collection[str] | None) -> Any:
+        """Its results, of these names; None is all."""
+        ...
+
+
+Chunk = TypeVar("Chunk", bound=Task)
 
 Progress = bool | Callable[[int, int], None] | None
 """Whether a bar is shown: True is at once, None is after a second, False is never; or who is told rows done and all."""
@@ -55,7 +66,7 @@ class Run(NamedTuple):
     cancel: Callable[[], bool] | None = None
 
 
-def answered(chunks: Iterator[Chunk], run: Run, total: int) -> Iterator[tuple[Chunk, Block]]:
+def answered(chunks: Iterator[Chunk], run: Run, total: int) -> Iterator[tuple[Chunk, Any]]:
     """Answers of all chunks, in the order in which they come; `cancel` ends them early.
 
     Parameters
@@ -81,7 +92,7 @@ def answered(chunks: Iterator[Chunk], run: Run, total: int) -> Iterator[tuple[Ch
         close()
 
 
-def answer(chunk: Chunk, columns: Collection[str] | None) -> Block:
+def answer(chunk: Task, columns: Collection[str] | None) -> Any:
     """One chunk's results; all that a worker runs.
 
     Parameters
@@ -89,34 +100,31 @@ def answer(chunk: Chunk, columns: Collection[str] | None) -> Block:
     chunk : to be answered
     columns : names of results that are wanted
     """
-    if isinstance(chunk.question, str):
-        codes = np.ones((1,) * len(chunk.places), dtype=np.int16)
-        return Block(chunk.shape, {}, Named(("",), codes * 0), Named(("", chunk.question), codes))
-    return evaluate(chunk.question, columns)
+    return chunk.answer(columns)
 
 
 def _cancelled(run: Run) -> bool:
     return run.cancel is not None and run.cancel()
 
 
-def _here(chunks: Iterator[Chunk], run: Run) -> Iterator[tuple[Chunk, Block]]:
+def _here(chunks: Iterator[Chunk], run: Run) -> Iterator[tuple[Chunk, Any]]:
     for chunk in chunks:
         if _cancelled(run):
             return
         yield chunk, answer(chunk, run.columns)
 
 
-class _Away(NamedTuple):
+class _Away(NamedTuple, Generic[Chunk]):
     """A chunk that was sent."""
 
     chunk: Chunk
     tries: int
 
 
-def _there(chunks: Iterator[Chunk], run: Run, executor: Executor) -> Iterator[tuple[Chunk, Block]]:
+def _there(chunks: Iterator[Chunk], run: Run, executor: Executor) -> Iterator[tuple[Chunk, Any]]:
     """Chunks answered by an executor, a limited number of them away at once."""
     back: SimpleQueue[Any] = SimpleQueue()
-    away: dict[Any, _Away] = {}
+    away: dict[Any, _Away[Chunk]] = {}
 
     def send(chunk: Chunk, tries: int) -> None:
         future = executor.submit(answer, chunk, run.columns)
@@ -145,8 +153,8 @@ def _there(chunks: Iterator[Chunk], run: Run, executor: Executor) -> Iterator[tu
 
 
 def _one_back(
-    back: SimpleQueue[Any], away: dict[Any, _Away], send: Callable[[Chunk, int], None], run: Run
-) -> Iterator[tuple[Chunk, Block]]:
+    back: SimpleQueue[Any], away: dict[Any, _Away[Chunk]], send: Callable[[Chunk, int], None], run: Run
+) -> Iterator[tuple[Chunk, Any]]:
     """The next answer, if one comes before the next glance; what failed is sent again."""
     try:
         future = back.get(timeout=GLANCE)
@@ -168,7 +176,7 @@ def _one_back(
             yield sent.chunk, _alone(sent.chunk, run)
 
 
-def _alone(chunk: Chunk, run: Run) -> Block:
+def _alone(chunk: Task, run: Run) -> Any:
     """An answer from this process, where an executor is beyond repair."""
     warnings.warn("the executor is broken: this process answers what is left", RuntimeWarning, stacklevel=2)
     return answer(chunk, run.columns)
