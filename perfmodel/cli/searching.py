@@ -8,7 +8,7 @@ import typer
 
 import perfmodel as pm
 from perfmodel.cli.app import DOES_NOT_FIT, FITS, Json, app, listed, print_json
-from perfmodel.cli.estimating import USUAL_LENGTH
+from perfmodel.cli.jobs import USUAL_LENGTH
 from perfmodel.cli.sweeping import MANY, axes_of
 from perfmodel.errors import InputError, unknown
 from perfmodel.specs import Spec
