@@ -3,8 +3,8 @@
 from perfmodel.exploration.answers import ANSWERS, Answers
 from perfmodel.exploration.batches import BatchFront, pareto_batch
 from perfmodel.exploration.columns import Block, Named, evaluate
-from perfmodel.exploration.function import as_function
 from perfmodel.exploration.enumeration import Candidates, Space
+from perfmodel.exploration.function import as_function
 from perfmodel.exploration.questions import Question
 from perfmodel.exploration.result import Row, Sweep
 from perfmodel.exploration.search import search
