@@ -6,6 +6,8 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
+import numpy as np
+
 from perfmodel.errors import InputError
 from perfmodel.estimation.inference import estimate_inference
 from perfmodel.estimation.serving import estimate_serving
