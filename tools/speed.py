@@ -31,6 +31,8 @@ ROWS = (
     ("open grid with a bandwidth and a peak: memory, time, limiter", "test_open_grid[memory, time, limiter]",
      "test_yardstick_ten_powers", ""),
     ("the same, every column", "test_open_grid[every column]", "test_yardstick_ten_powers", "1,000,000 a second"),
+    ("every layout of GPT-3 on 1,024 devices, ranked", "test_exhaustive", "test_yardstick_enumeration_alone",
+     "under 60 s"),
     ("import", "test_import[perfmodel]", "test_import[yardstick: numpy, pydantic, yaml]", "under 0.5 s"),
 )  # fmt: skip
 """What is told, its benchmark and its yardstick, and what is wanted."""
