@@ -52,6 +52,7 @@ format: $(DEV) ## let ruff mend what it can
 
 accuracy: $(DEV) ## fit the software sets again, hold each run out, and print every table of README and docs
 	$(BIN)/python tools/stacks.py
+	$(BIN)/python tools/engines.py
 	$(BIN)/python tools/readme.py
 
 validate: $(CORE) ## predictions against the measured runs in tests/golden (GOLDEN=file for others)

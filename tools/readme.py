@@ -21,6 +21,7 @@ from perfmodel.validation.scores import groups_of, read_rows
 
 sys.path.insert(0, str(Path(__file__).resolve().parent))
 import operators
+import served
 import software
 from ablation import table
 
@@ -180,6 +181,7 @@ def blocks() -> dict[str, str]:
         "software": software.table(),
         **accuracy(),
         **memory(training),
+        **served.tables(),
     }
 
 

@@ -11,7 +11,7 @@ import numpy.typing as npt
 from perfmodel.efficiency import SoftwareFit
 from perfmodel.ops import exp, minimum
 
-__all__ = ["CONSTANTS", "Constant", "Widths", "from_fit", "to_fit"]
+__all__ = ["CONSTANTS", "Constant", "Widths", "bounded", "from_fit", "to_fit"]
 
 Array = npt.NDArray[np.float64]
 
@@ -93,9 +93,19 @@ def to_fit(values: Array) -> SoftwareFit:
     -------
     the constants in their own units, within their bounds by how they are made; of several sets, arrays
     """
+    return SoftwareFit.model_construct(**bounded(values, CONSTANTS))
+
+
+def bounded(values: Array, table: tuple[Constant, ...]) -> dict[str, Any]:
+    """Constants by name in their own units, within their bounds.
+
+    Parameters
+    ----------
+    values : one a constant, or a line of them for each of several sets
+    table : the constants, in order
+    """
     columns = values.T if values.ndim > 1 else values.tolist()
-    bound = zip(CONSTANTS, columns, strict=True)
-    return SoftwareFit.model_construct(**{constant.name: constant.bound(value) for constant, value in bound})
+    return {one.name: one.bound(value) for one, value in zip(table, columns, strict=True)}
 
 
 def from_fit(fit: SoftwareFit) -> Array:

@@ -12,7 +12,7 @@ from rich.console import Console
 from rich.table import Table
 
 import perfmodel as pm
-from perfmodel.calibration import calibrated, cross_validate_runs
+from perfmodel.calibration import calibrated, cross_validate_batches, cross_validate_runs
 from perfmodel.cli.app import FITS, Json, app, print_json
 from perfmodel.errors import InputError
 from perfmodel.validation import Report
@@ -31,8 +31,8 @@ def validate(
     held_out: Annotated[
         str | None,
         typer.Option(
-            help="Refit the software's constants without each group, generation, source or software, and score the "
-            "runs that were left out (training rows; about a minute)."
+            help="Refit the software's constants without each group, generation, source or software (of inference: or "
+            "device), and score what was left out; a minute for training rows, several for inference."
         ),
     ] = None,
 ) -> int:
@@ -40,7 +40,7 @@ def validate(
     if held_out is None:
         report = pm.validate(files, efficiency=pm.Efficiency.load(efficiency) if efficiency else None)
     else:
-        report = cross_validate_runs([row for file in files for row in read_rows(file)], held_out)
+        report = _held_out([row for file in files for row in read_rows(file)], held_out)
     if out is not None:
         try:
             out.write_text(json.dumps(report.to_dict(), indent=1, allow_nan=False) + "\n", encoding="utf-8")
@@ -48,6 +48,17 @@ def validate(
             raise InputError(f"can't write {out}: {error.strerror}") from None
     _print_report(report)
     return FITS
+
+
+def _held_out(rows: list[dict[str, Any]], by: str) -> Report:
+    """Scores of runs that a fit did not see, of training and of inference each by its own."""
+    report, served = Report(), [row for row in rows if row.get("kind") == "inference"]
+    rest = [row for row in rows if row.get("kind") != "inference"]
+    if rest or not served:
+        report.scores.extend(cross_validate_runs(rest, by).scores)
+    if served:
+        report.scores.extend(cross_validate_batches(served, by).scores)
+    return report
 
 
 def _print_report(report: Report) -> None:

@@ -10,7 +10,7 @@ from perfmodel.costs.serving_memory import Footprint, cache_bytes, footprints
 from perfmodel.errors import InputError
 from perfmodel.layers import Pass
 from perfmodel.model import Model
-from perfmodel.ops import certain, maximum, minimum
+from perfmodel.ops import ceil, certain, maximum, minimum
 from perfmodel.parallel import Parallel, Ranks, groups
 from perfmodel.walk import Entrance
 from perfmodel.work import Collective, Repeat, Serial, Transfer, Work, flops, held_bytes, total
@@ -162,6 +162,7 @@ def prefill_pass(model: Model, work: Served, layout: Parallel, *, sequences: Any
         kv_bytes=formats.kv_bytes if formats.kv_bytes != formats.element_bytes else None,
         kv_split=layout.kv_split,
         replicated=certain(layout.dp == 1) and certain(layout.cp == 1),
+        ungrouped=not work.grouped_cache,
     )
     seen = (work.source_length, work.image_size, work.samples) if isinstance(work, Inference) else ()
     return Entrance(*seen).opened(model, p, length=None)
@@ -184,6 +185,7 @@ def decode_pass(work: Served, prompt: Pass, *, sequences: Any, context: Any) -> 
         cp=1,
         sequence_parallel=False,
         decode=True,
+        fused_attention=prompt.fused_attention or work.kernels == "fused",
         source_cached=True,
         last_logits=not work.draft_tokens,
     )
@@ -232,13 +234,35 @@ def prompts(model: Model, work: Served, p: Pass, layout: Parallel, *, passes: An
     p : the pass of a part
     passes : parts that begin together [-]
     """
-    whole = through_stages("prefill", model, work, p, layout, passes=passes)
+    part, chunks = cut(p, work.prompt_chunk)
+    whole = through_stages("prefill", model, work, part, layout, passes=passes * chunks)
     if work.cached_in == "device" or not work.cached_length:
         return whole
     layers = [(layer, block.repeat / layout.pp) for block in model.blocks for layer in block.layers]
     size = cache_bytes(layers, p, work.cached_length, reserved=True)
     link = "host_link" if work.cached_in == "host" else "storage"
     return Serial("prefill", (Transfer("cache comes back", passes * p.sequences * size, link), whole))
+
+
+def cut(p: Pass, chunk: int | None) -> tuple[Pass, Any]:
+    """The mean chunk of a prompt, and how many there are.
+
+    Parameters
+    ----------
+    p : the pass of whole prompts
+    chunk : most tokens of one that pass together; None is all of them [-]
+
+    Examples
+    --------
+    >>> part, chunks = cut(Pass(1, 1024, 1024), 512)
+    >>> part.queries, part.keys, chunks
+    (512.0, 768.0, 2)
+    """
+    if chunk is None or p.extent:
+        return p, 1
+    chunks = maximum(ceil(p.queries / chunk), 1)
+    each, before = p.queries / chunks, p.keys - p.queries
+    return p._replace(queries=each, keys=before + each * (chunks + 1) / 2), chunks
 
 
 def through_stages(

@@ -33,6 +33,10 @@ class EngineFit(SoftwareFit):
     """Rate at which decode attention streams the cache, over that of the operator fit [-]."""
     packed: float = Field(default=1.0, gt=0, le=4)
     """Rate of products that unpack their weights on the way, over that of the operator fit [-]."""
+    sequence: Seconds = Field(default=0.0, ge=0)
+    """Time of the host for each sequence of a pass: scheduling, sampling, text of the new token [s]."""
+    lockstep: float = Field(default=0.0, ge=0, le=1000)
+    """Prompts of others that pass before a user's own: those let in together end, and come back, together [-]."""
     request: Seconds = Field(default=0.0, ge=0)
     """Time of the host for each request: text to tokens and back, and its way through the server [s]."""
 
@@ -44,6 +48,10 @@ class EngineRecipe(Recipe):
     """Steps of decode are captured once and launched as a whole."""
     attention: Literal["flash", "unfused"] = "flash"
     """Fused attention kernels, or products and softmax one by one with stored scores."""
+    half_sums: bool = False
+    """Products of fp16 are summed in fp16, at the higher rate that some devices have for it."""
+    ungrouped_on: tuple[str, ...] = ()
+    """Architectures on which decode reads a cached key once for each query head, not once for those that share it."""
     pipelined: bool = True
     """A pipeline has a part of the batch in every stage; else one at a time."""
     memory_share: float = Field(default=0.9, gt=0, le=1)

@@ -8,7 +8,7 @@ from typing import Any, Self, TypeVar
 
 from pydantic import Field, model_validator
 
-from perfmodel.efficiency.engines import EngineFit, engine_known
+from perfmodel.efficiency.engines import Engine, EngineFit, engine_known
 from perfmodel.efficiency.fits import (
     MOST_BANDWIDTH,
     AttentionFit,
@@ -66,6 +66,8 @@ class Efficiency(SourcedSpec):
     """Copies to the host, and its own update."""
     overhead: OverheadFit
     """Memory beside the tensors."""
+    half_sums: bool = False
+    """Products of fp16 are summed in fp16, at the higher rate that some devices have for it."""
     residual: str
     """How well the fits hold on data they did not see."""
     software: str = ""
@@ -195,6 +197,7 @@ class Efficiency(SourcedSpec):
             id=f"{self.id}+{software.id}",
             software=software.id,
             spread=software.residuals,
+            half_sums=isinstance(software, Engine) and software.recipe.half_sums,
             sources=(*self.sources, *software.sources),
         )
 
@@ -227,7 +230,9 @@ class Efficiency(SourcedSpec):
             "host": self.host.model_copy(update=host),
         }
         if isinstance(fit, EngineFit):
-            changes["host"] = changes["host"].model_copy(update={"request": fit.request})
+            changes["host"] = changes["host"].model_copy(
+                update={"request": fit.request, "sequence": fit.sequence, "lockstep": fit.lockstep}
+            )
             changes |= _served(changes["matmul"], changes["attention"], self.packed, fit)
         return self.model_copy(update=changes)
 

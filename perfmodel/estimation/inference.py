@@ -51,7 +51,10 @@ def estimate_inference(
     )
     rates = machine(cluster, efficiency, (costs.dtype, costs.core_dtype))
     graphs = recipe.graphs if work.graphs is None else work.graphs
-    prefill, decode = phases(costs, rates, graphs, hosts=layout.pp if recipe.pipelined else 1)
+    replica: Any = costs.samples / layout.dp
+    prefill, decode = phases(
+        costs, rates, graphs, hosts=layout.pp if recipe.pipelined else 1, sequences=replica
+    )
     parts = [] if prefill is None else [prefill]
     if decode is not None:
         parts.append(repeated("decode", costs.steps, decode))
@@ -65,7 +68,7 @@ def estimate_inference(
         tree=series("batch", tuple(parts)),
         prefill=prefill,
         decode=decode,
-        memory=fullest(costs.memory, costs.groups, rates, recipe.memory_share, costs.samples / layout.dp),
+        memory=fullest(costs.memory, costs.groups, rates, recipe.memory_share, replica),
         peak=rates.peak[costs.dtype],
     )
 
@@ -113,7 +116,7 @@ def recipe_of(efficiency: Efficiency) -> EngineRecipe:
 
 
 def phases(
-    costs: InferenceCosts, rates: Machine, graphs: bool, *, hosts: Any = 1
+    costs: InferenceCosts, rates: Machine, graphs: bool, *, hosts: Any = 1, sequences: Any = 0
 ) -> tuple[Timed | None, Timed | None]:
     """Prefill and one step of decode, each with its host.
 
@@ -123,15 +126,17 @@ def phases(
     rates : of the machine
     graphs : steps of decode are captured and launched as a whole
     hosts : that a pass goes through, one a pipeline stage [-]
+    sequences : of a replica, of each of which the host takes care [-]
     """
     clock = Clock(rates, costs.groups)
+    shared: dict[str, Any] = {"hosts": hosts, "sequences": sequences}
     return (
-        None if costs.prefill is None else timed_pass(costs.prefill, clock, captured=False, hosts=hosts),
-        None if costs.decode is None else timed_pass(costs.decode, clock, captured=graphs, hosts=hosts),
+        None if costs.prefill is None else timed_pass(costs.prefill, clock, captured=False, **shared),
+        None if costs.decode is None else timed_pass(costs.decode, clock, captured=graphs, **shared),
     )
 
 
-def timed_pass(work: Work, clock: Clock, *, captured: bool, hosts: Any = 1) -> Timed:
+def timed_pass(work: Work, clock: Clock, *, captured: bool, hosts: Any = 1, sequences: Any = 0) -> Timed:
     """One pass on the device, or as long as its kernels take to launch, and the host's own time of it.
 
     Parameters
@@ -140,16 +145,18 @@ def timed_pass(work: Work, clock: Clock, *, captured: bool, hosts: Any = 1) -> T
     clock : of the machine
     captured : the whole pass is one launch (CUDA graph)
     hosts : that it goes through, one a pipeline stage, each with its own time of it [-]
+    sequences : in it, of each of which the host takes care [-]
     """
     device, host = clock.time(work), clock.rates.efficiency.host
     needed = host.launch if captured else launches(work, clock.groups, clock.rates) * host.launch
     waiting = maximum(needed - device.seconds, 0.0)
+    alone = hosts * host.step + sequences * host.sequence
     return series(
         device.name,
         (
             *device.parts,
             Timed("host launches", "host", waiting, {"host_launch": waiting}, {}),
-            Timed("host, once a pass", "host", hosts * host.step, {"host_launch": hosts * host.step}, {}),
+            Timed("host, once a pass", "host", alone, {"host_launch": alone}, {}),
         ),
     )
 

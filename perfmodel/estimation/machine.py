@@ -134,6 +134,8 @@ def machine(
     """
     device = cluster.device
     peak = {dtype: device.peak_for(dtype) for dtype in dtypes}
+    if efficiency.half_sums and "fp16" in peak and device.fp16_acc16 is not None:
+        peak["fp16"] = device.fp16_acc16
     rates = {}
     for dtype, most in peak.items():
         fit = efficiency.matmul_for(dtype)

@@ -145,7 +145,9 @@ class _Replica:
     def step(self, sequences: Any) -> Timed:
         """A step of decode."""
         captured = self.recipe.graphs if self.work.graphs is None else self.work.graphs
-        return timed_pass(self.costs.step(sequences), self.clock, captured=captured, hosts=self.stages)
+        return timed_pass(
+            self.costs.step(sequences), self.clock, captured=captured, hosts=self.stages, sequences=sequences
+        )
 
     @cached_property
     def floor(self) -> Any:
@@ -156,7 +158,9 @@ class _Replica:
 
     def prompts(self, number: Any) -> Timed:
         """A pass of prompts alone."""
-        return timed_pass(self.costs.prompts(number), self.clock, captured=False, hosts=self.stages)
+        return timed_pass(
+            self.costs.prompts(number), self.clock, captured=False, hosts=self.stages, sequences=number
+        )
 
     def together(self, batch: Any) -> Any:
         """Prompts that share a pass: as many as come during a step, as far as the pass goes [-]."""
@@ -280,11 +284,11 @@ class _Replica:
         queue = full * maximum((users - batch) / rate - self.own(line, batch), 0.0)
         most_together = maximum(self.share_tokens / self.costs.computed, 1.0)
         number = minimum(most_together, maximum(users, 1.0))
-        burst = mean_burst_wait(
-            requests=minimum(users, self.most), service=self.prompts(number).seconds / number
-        )
+        service = self.prompts(number).seconds / number
+        burst = mean_burst_wait(requests=minimum(users, self.most), service=service)
         share = 0.0 if self.work.requests_per_user is None else 1 / self.work.requests_per_user
-        return maximum(half, queue) + burst * share, burst
+        ahead = minimum(self.clock.rates.efficiency.host.lockstep, maximum(users - 1, 0.0) / 2)
+        return maximum(half, queue) + burst * share + ahead * service, burst
 
     def request(self, state: SteadyState) -> Timed:
         """One request from its arrival to its last token."""

@@ -242,7 +242,7 @@ class SelfAttention(Layer):
             "attention core",
             sequences=p.sequences,
             heads=heads,
-            kv_heads=kv_heads,
+            kv_heads=heads if p.decode and p.ungrouped else kv_heads,
             head_dim=self.head_dim,
             queries=p.queries,
             keys=held if p.decode else p.keys,

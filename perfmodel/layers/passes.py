@@ -44,6 +44,7 @@ class Pass(NamedTuple):
     expert_bytes : the same of routed experts; None is as the other linear layers [B]
     head_bytes : the same of the output head, which computes in 16 bits; None is as `element_bytes` [B]
     kv_bytes : of an element of the cache; None is as `element_bytes` [B]
+    ungrouped : decode reads a cached key once for each query head, not once for those that share it
     kv_split : tensor ranks that split each sequence's cache, where they would else hold the same keys and values [-]
     replicated : the ranks that share the experts hold the same tokens: none is sent, results are summed
     extent : what of an image (height, width) or of a signal (samples) the layer sees; () of plain sequences [-]
@@ -92,6 +93,7 @@ class Pass(NamedTuple):
     kv_bytes: Any = None
     kv_split: Any = 1
     replicated: bool = False
+    ungrouped: bool = False
     extent: tuple[Any, ...] = ()
 
     def of_length(self, tokens: Any) -> Pass:

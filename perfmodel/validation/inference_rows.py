@@ -17,7 +17,7 @@ from perfmodel.validation.formats import served_formats
 from perfmodel.validation.layouts import Degrees, served_degrees, split_as_can_be, whole_number
 from perfmodel.validation.models import row_model
 from perfmodel.validation.rows import HIDDEN_FROM_PREDICTION
-from perfmodel.workload import Inference
+from perfmodel.workload import Inference, Serving
 
 __all__ = ["FIXED", "InferenceJob", "inference_job", "row_engine"]
 
@@ -25,8 +25,13 @@ Row = Mapping[str, Any]
 
 FIXED = ("prefill", "decode", "end_to_end")
 """Phases of a batch that begins and ends together."""
+SERVED = ("serving", "offline_throughput")
+"""Phases of requests that come and go; a batch that was queued at once is one of those above."""
 USUAL_OUTPUT = 128
 """Tokens that are generated where a row of decode does not say [-]."""
+BENCHMARK_REQUESTS = 10
+"""Requests of each user of a benchmark at a fixed concurrency: scripts of vLLM, TensorRT-LLM and InferenceMAX send ten
+times the concurrency, all users beginning at once [-]."""
 USUAL_IMAGES = 256
 """Images that a device has at once where only the largest throughput was asked for [-]."""
 
@@ -35,7 +40,7 @@ class InferenceJob(NamedTuple):
     """What `estimate` is given for a row."""
 
     model: Model
-    work: Inference
+    work: Inference | Serving
     layout: Parallel
     cluster: Cluster
     engine: Engine
@@ -136,25 +141,32 @@ def _described(row: Row) -> dict[str, Any]:
     return given
 
 
-def _work(row: Row, model: Model, device: Device, notes: list[str]) -> Inference:
-    """The batch, as its phase is measured."""
+def _work(row: Row, model: Model, device: Device, notes: list[str]) -> Inference | Serving:
+    """The batch or the load, as its phase is measured."""
     phase, recipe = row.get("phase"), row_engine(row).recipe
-    images = model.input != "tokens"
-    if phase not in FIXED and not (images and phase == "offline_throughput"):
+    if phase not in (*FIXED, *SERVED):
         raise UnsupportedError(f"rows of phase {phase} are not built yet")
+    shared = {
+        **_lengths(row, model, phase == "prefill", notes),
+        **served_formats(row, device, notes),
+        "attention": recipe.attention,
+        "kernels": recipe.kernels,
+        "grouped_cache": device.architecture.lower() not in recipe.ungrouped_on,
+        "prompt_chunk": recipe.prefill_tokens if recipe.chunked else None,
+    }
     batch = whole_number(row.get("batch"))
-    if batch is None and phase != "offline_throughput":
+    if phase in SERVED and batch is None and model.input == "tokens":
+        users = whole_number(row.get("concurrency"))
+        if phase == "serving" and users is None:
+            raise KeyError("concurrency")
+        rounds = None if users is None else BENCHMARK_REQUESTS
+        return Serving(concurrency=users, requests_per_user=rounds, **shared)
+    if batch is None and phase in FIXED:
         raise KeyError("batch")
     if batch is None:
         batch = USUAL_IMAGES * int(row["devices"])
         notes.append(f"the batch is not stated: taken as {USUAL_IMAGES} a device")
-    return Inference(
-        batch=batch * int(row["cores"]),
-        **_lengths(row, model, phase == "prefill", notes),
-        **served_formats(row, device, notes),
-        attention=recipe.attention,
-        kernels=recipe.kernels,
-    )
+    return Inference(batch=batch * int(row["cores"]), **shared)
 
 
 def _lengths(row: Row, model: Model, prefill: bool, notes: list[str]) -> dict[str, Any]:
@@ -173,8 +185,10 @@ def _lengths(row: Row, model: Model, prefill: bool, notes: list[str]) -> dict[st
     return {"input_length": int(prompt), "output_length": output}
 
 
-def _shared(work: Inference, layout: Parallel, notes: list[str]) -> Inference:
+def _shared(work: Inference | Serving, layout: Parallel, notes: list[str]) -> Inference | Serving:
     """The batch shared evenly by the replicas: a step is as long as that of the replica with most of it."""
+    if isinstance(work, Serving):
+        return work
     dp = layout.dp or 1
     whole = -(-work.batch // dp) * dp
     if whole != work.batch:

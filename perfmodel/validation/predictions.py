@@ -8,12 +8,14 @@ from typing import Any, TypeVar
 
 from perfmodel.efficiency import Efficiency
 from perfmodel.errors import InputError, UnsupportedError
-from perfmodel.estimation import InferenceEstimate, TrainingEstimate
+from perfmodel.estimation import InferenceEstimate, ServingEstimate, TrainingEstimate
 from perfmodel.estimation.inference import estimate_inference
+from perfmodel.estimation.serving import estimate_serving
 from perfmodel.estimation.training import estimate_training
 from perfmodel.validation.inference_rows import inference_job
 from perfmodel.validation.measured import measured_metrics
 from perfmodel.validation.rows import memory_metric, row_software, training_job
+from perfmodel.workload import Serving
 
 __all__ = ["predicted_pairs"]
 
@@ -80,7 +82,11 @@ def _inference(row: Row, efficiency: Efficiency | None, notes: list[str]) -> Ite
     fits = efficiency or Efficiency.serving(
         job.cluster.device.architecture, job.engine.id, device=job.cluster.device.id
     )
-    est: InferenceEstimate = estimate_inference(job.model, job.work, job.layout, job.cluster, fits)
+    est: InferenceEstimate | ServingEstimate
+    if isinstance(job.work, Serving):
+        est = estimate_serving(job.model, job.work, job.layout, job.cluster, fits)
+    else:
+        est = estimate_inference(job.model, job.work, job.layout, job.cluster, fits)
     for metric, measured in measured_metrics(row).items():
         predicted = est.memory.total if metric == "peak_memory" else getattr(est, metric)
         yield metric, measured, float(predicted)

@@ -41,7 +41,11 @@ class Served(Spec):
     attention: Literal["flash", "unfused"] = "flash"
     """Fused attention kernels, or products and softmax one by one with stored scores."""
     kernels: Kernels = "fused"
-    """Whose kernels do pointwise work; see `Training`."""
+    """Whose kernels do pointwise work; see `Training`. Fused ones attend from a cache without storing scores."""
+    grouped_cache: bool = True
+    """Decode reads a cached key once for all query heads that share it; else once for each."""
+    prompt_chunk: int | None = Field(default=None, ge=1, le=10**9)
+    """Most tokens of one prompt that pass together; None is all of them [-]."""
     expert_imbalance: float = Field(default=1, ge=1, le=10**4)
     """Routed tokens of the busiest expert-parallel rank over their mean [-]."""
     draft_tokens: int = Field(default=0, ge=0, le=10**4)
