@@ -145,7 +145,8 @@ def counted_batches(rows: Iterable[Row]) -> list[Batch]:
         except (InputError, KeyError):  # `validate` says why
             continue
         changes = {"half_sums": job.engine.recipe.half_sums, "software": job.engine.id}
-        fits = Efficiency.of(job.cluster.device.architecture).model_copy(update=changes)
+        device = job.cluster.device
+        fits = Efficiency.of(device.architecture, device=device.id).model_copy(update=changes)
         found.append(Batch(row, job, costs, fits))
     return found
 
