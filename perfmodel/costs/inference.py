@@ -256,7 +256,7 @@ def cut(p: Pass, chunk: int | None) -> tuple[Pass, Any]:
     --------
     >>> part, chunks = cut(Pass(1, 1024, 1024), 512)
     >>> part.queries, part.keys, chunks
-    (512.0, 768.0, 2)
+    (512.0, 768.0, 2.0)
     """
     if chunk is None or p.extent:
         return p, 1

@@ -73,7 +73,7 @@ class Engine(Software):
 
     Examples
     --------
-    >>> [Engine.of(name).id for name in ("vLLM 0.6.1", "TensorRT-LLM 1.0", "never heard of")]
+    >>> [Engine.of(name).id for name in ("vLLM 0.12", "TensorRT-LLM 1.0", "never heard of")]
     ['vllm', 'tensorrt-llm', 'default']
     """
 

@@ -152,7 +152,7 @@ class Efficiency(SourcedSpec):
 
         Examples
         --------
-        >>> Efficiency.serving("Hopper", "vLLM 0.6.1").id
+        >>> Efficiency.serving("Hopper", "vLLM 0.12.0").id
         'hopper+vllm'
         """
         return _serving(architecture.lower(), engine, device)

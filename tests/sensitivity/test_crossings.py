@@ -58,7 +58,7 @@ def test_what_never_crosses_is_told():
     with pytest.raises(InputError, match="does not meet"):
         pm.crossover(run(), 1e-9, "memory_bandwidth")
     with pytest.raises(InputError, match="do not change places"):
-        pm.balance(run(), "batch", between=("kernel_latency", "host_launch"), part="decode")
+        pm.balance(run(), "batch", between=("memory_bandwidth", "kernel_latency"), part="decode")
     with pytest.raises(InputError, match="does not turn"):
         pm.turning_point(run(), "batch")
     with pytest.raises(InputError, match="scaled"):
