@@ -144,8 +144,8 @@ def counted_batches(rows: Iterable[Row]) -> list[Batch]:
             costs = _costs(job)
         except (InputError, KeyError):  # `validate` says why
             continue
-        changes = {"half_sums": job.engine.recipe.half_sums, "software": job.engine.id}
-        device = job.cluster.device
+        recipe, device = job.engine.recipe, job.cluster.device
+        changes = {"half_sums": recipe.half_sums, "direct": recipe.direct, "software": job.engine.id}
         fits = Efficiency.of(device.architecture, device=device.id).model_copy(update=changes)
         found.append(Batch(row, job, costs, fits))
     return found

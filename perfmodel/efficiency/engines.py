@@ -48,6 +48,8 @@ class EngineRecipe(Recipe):
     """Steps of decode are captured once and launched as a whole."""
     attention: Literal["flash", "unfused"] = "flash"
     """Fused attention kernels, or products and softmax one by one with stored scores."""
+    direct: bool = False
+    """All-reduces within a node may be kernels of its own that read their peers' memory."""
     half_sums: bool = False
     """Products of fp16 are summed in fp16, at the higher rate that some devices have for it."""
     ungrouped_on: tuple[str, ...] = ()

@@ -68,6 +68,8 @@ class Efficiency(SourcedSpec):
     """Memory beside the tensors."""
     half_sums: bool = False
     """Products of fp16 are summed in fp16, at the higher rate that some devices have for it."""
+    direct: bool = False
+    """All-reduces within a node may be kernels of the software's own that read their peers' memory."""
     residual: str
     """How well the fits hold on data they did not see."""
     software: str = ""
@@ -198,6 +200,7 @@ class Efficiency(SourcedSpec):
             software=software.id,
             spread=software.residuals,
             half_sums=isinstance(software, Engine) and software.recipe.half_sums,
+            direct=isinstance(software, Engine) and software.recipe.direct,
             sources=(*self.sources, *software.sources),
         )
 

@@ -61,12 +61,17 @@ def collective_seconds(work: Collective, m: Machine, group: Ranks, hops: list[Ho
     if work.kind == "send":
         return _send(work, m, group)
     hops = placement(group, m.tiers) if hops is None else hops
-    seconds, resources, chosen = fastest(list(_ways(work, hops)))
+    seconds, resources, chosen = fastest(list(_ways(work, hops, direct=_reads_peers(work, m, hops))))
     crossed = Choice(tuple(hop.tier.name for hop in hops), outermost(hops, list(range(len(hops)))))
     return Message(seconds, resources, Route(chosen, crossed))
 
 
-def _ways(work: Collective, hops: list[Hop]) -> Iterator[Way]:
+def _reads_peers(work: Collective, m: Machine, hops: list[Hop]) -> bool:
+    """Whether an all-reduce may be a kernel of the framework's own: where it has one, and the devices let it."""
+    return work.direct or (m.efficiency.direct and hops[0].tier.fit.direct is not None)
+
+
+def _ways(work: Collective, hops: list[Hop], *, direct: bool) -> Iterator[Way]:
     """Every algorithm that the kind and the topology offer; where some groups can't take one, it says so.
 
     One that none of the groups can take is left out.
@@ -85,7 +90,7 @@ def _ways(work: Collective, hops: list[Hop]) -> Iterator[Way]:
             yield hierarchical(kind, payload, hops)
         elif kind == "all_reduce":
             yield from _reductions(payload, hops, several)
-            if work.direct:
+            if direct:
                 yield one_shot(payload, hops)
                 yield two_shot(payload, hops)
 
