@@ -153,6 +153,8 @@ def test_wanted_columns_alone_are_kept() -> None:
     results = [name for name in found.columns if name not in (*GRID, "feasible", "reason")]
     assert {name.partition(".")[0] for name in results} == {"step_time", "memory", "terms"}
     assert np.array_equal(found["step_time"], grid()["step_time"], equal_nan=True)
+    assert "best by mfu:" in repr(grid(columns=["mfu"]))
+    assert "first rows:" in repr(grid(columns=["memory"]))
     with pytest.raises(UnknownNameError, match="did you mean step_time"):
         grid(columns=["steptime"])
 

@@ -106,10 +106,9 @@ def _title(sweep: Sweep) -> str:
 
 def _shown(sweep: Sweep) -> tuple[str, Sweep]:
     """Rows that are printed, and what they are."""
-    metric = next((name for name in sweep.headline if name in ("step_time", "latency", "ttft")), None)
-    if sweep.rows is not None or metric is None:
+    if sweep.rows is not None or not sweep.first:
         return "first rows", sweep.part(np.arange(min(SHOWN, len(sweep))))
-    return f"best by {metric}", sweep.top(SHOWN, metric)
+    return f"best by {sweep.first}", sweep.top(SHOWN)
 
 
 def _cells(part: Sweep) -> list[list[str]]:

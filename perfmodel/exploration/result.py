@@ -169,14 +169,21 @@ class Sweep:
         rows = places if self.rows is None else self.rows[places]
         return Sweep(self.plan, self.table, rows, partial=self.partial, frame=self.frame)
 
-    def top(self, n: int = 10, by: str = "step_time") -> Sweep:
+    @property
+    def first(self) -> str:
+        """The result that rows are sorted by where nothing else is said: step_time, latency, ttft; "" is none."""
+        return next((name for name in self.table.results if name not in ("dp", "limiter")), "")
+
+    def top(self, n: int = 10, by: str | None = None) -> Sweep:
         """The best feasible rows, best first.
 
         Parameters
         ----------
         n : how many at most [-]
-        by : name of a column; of rates and utilisations the largest are best, of everything else the smallest
+        by : name of a column; of rates and utilisations the largest are best, of everything else the smallest; None is
+            `first`
         """
+        by = by or self.first
         column = self._column(by).ravel().astype(np.float64)
         places = np.flatnonzero(self["feasible"].ravel() & ~np.isnan(column))
         values = -column[places] if better_is_more(by) else column[places]
@@ -187,7 +194,7 @@ class Sweep:
             places, values = places[kept], values[kept]
         return self.part(places[np.argsort(values, kind="stable")[:n]])
 
-    def best(self, by: str = "step_time") -> Row:
+    def best(self, by: str | None = None) -> Row:
         """The best feasible row.
 
         Parameters

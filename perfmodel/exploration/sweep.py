@@ -24,8 +24,8 @@ if TYPE_CHECKING:
 
 __all__ = ["sweep"]
 
-CHUNK_AWAY = 2 * CHUNK
-"""Rows of a chunk that is sent: some tenth of a second of work, and a few megabytes of results [-]."""
+CHUNK_AWAY = 4 * CHUNK
+"""Rows of a chunk that is sent: work enough for what a scheduler takes for a task, some 40 ms in Dask [-]."""
 ONE_BY_ONE = 64
 """Rows of a chunk where each takes an estimate of its own [-]."""
 
