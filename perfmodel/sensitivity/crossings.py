@@ -131,7 +131,7 @@ def turning_point(est: Any, number: str, *, metric: str | None = None) -> float:
     >>> import perfmodel as pm
     >>> run = pm.estimate(pm.Model.load("llama-3.2-1b"), pm.Inference(batch=8, input_length=1024, output_length=256),
     ...                   pm.Parallel(tp=2), pm.Cluster.load("dgx-h100"))
-    >>> 1 < turning_point(run, "tp") < 4
+    >>> 1 < turning_point(run, "tp") < 64
     True
     """
 
