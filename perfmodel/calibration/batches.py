@@ -73,6 +73,11 @@ class Batch(NamedTuple):
         return tuple(map(str, named))
 
     @property
+    def series(self) -> tuple[str, str]:
+        """Source and software: loads that were measured in one go."""
+        return str(self.row["source"]), str(self.row["software"])
+
+    @property
     def fits_in(self) -> bool:
         """The weights of the fullest stage lie within the device's memory."""
         if self.costs is not None or not isinstance(self.job.work, Serving):
@@ -188,16 +193,18 @@ def as_strangers(batches: list[Batch]) -> list[Batch]:
 def thinned(batches: list[Batch], most: int) -> list[Batch]:
     """So many loads of servers of each group, spread evenly: each takes long to predict, and kin tell the same.
 
-    A load of a model that the devices have no room for can't have run as it is stated.
+    A load of a model that the devices have no room for can't have run as it is stated; what else its series (source and
+    software) states is not trusted either.
 
     Parameters
     ----------
     batches : counted
     most : loads that are kept of a group [-]
     """
+    doubtful = {batch.series for batch in batches if batch.costs is None and not batch.fits_in}
     kin: dict[tuple[str, ...], list[Batch]] = {}
     for batch in batches:
-        if batch.costs is None and batch.fits_in:
+        if batch.costs is None and batch.series not in doubtful:
             kin.setdefault(batch.group, []).append(batch)
     kept = {
         id(group[len(group) * place // min(most, len(group))])

@@ -48,6 +48,8 @@ class EngineRecipe(Recipe):
     """Steps of decode are captured once and launched as a whole."""
     attention: Literal["flash", "unfused"] = "flash"
     """Fused attention kernels, or products and softmax one by one with stored scores."""
+    quantised_cache: bool = False
+    """Models in 8 and 4 bits come with a cache in 8 bits, where nothing else is said."""
     direct: bool = False
     """All-reduces within a node may be kernels of its own that read their peers' memory."""
     half_sums: bool = False

@@ -17,7 +17,7 @@ from perfmodel.validation.formats import served_formats
 from perfmodel.validation.layouts import Degrees, served_degrees, split_as_can_be, whole_number
 from perfmodel.validation.models import row_model
 from perfmodel.validation.rows import HIDDEN_FROM_PREDICTION
-from perfmodel.workload import Inference, Serving
+from perfmodel.workload import Inference, Serving, weight_format
 
 __all__ = ["FIXED", "InferenceJob", "inference_job", "row_engine"]
 
@@ -148,7 +148,7 @@ def _work(row: Row, model: Model, device: Device, notes: list[str]) -> Inference
         raise UnsupportedError(f"rows of phase {phase} are not built yet")
     shared = {
         **_lengths(row, model, phase == "prefill", notes),
-        **served_formats(row, device, notes),
+        **_formats(row, device, notes),
         "attention": recipe.attention,
         "kernels": recipe.kernels,
         "grouped_cache": device.architecture.lower() not in recipe.ungrouped_on,
@@ -167,6 +167,16 @@ def _work(row: Row, model: Model, device: Device, notes: list[str]) -> Inference
         batch = USUAL_IMAGES * int(row["devices"])
         notes.append(f"the batch is not stated: taken as {USUAL_IMAGES} a device")
     return Inference(batch=batch * int(row["cores"]), **shared)
+
+
+def _formats(row: Row, device: Device, notes: list[str]) -> dict[str, Any]:
+    """Number formats; where nothing is said of the cache, that of the models which the engine is measured with."""
+    formats = served_formats(row, device, notes)
+    few = weight_format(formats["weight_dtype"]).computes in ("fp8", "fp4")
+    if row.get("kv_dtype") is None and few and row_engine(row).recipe.quantised_cache:
+        notes.append("kv_dtype is not stated: taken as fp8, as the engine's models come")
+        formats["kv_dtype"] = "fp8"
+    return formats
 
 
 def _lengths(row: Row, model: Model, prefill: bool, notes: list[str]) -> dict[str, Any]:
