@@ -88,15 +88,3 @@ def test_sums_in_sixteen_bits_are_faster_where_the_device_has_them_so() -> None:
     )
     assert half[0] < 0.7 * plain[0]
     assert half[1] == plain[1]
-
-
-def test_users_in_lockstep_wait_for_each_other() -> None:
-    fits = pm.Efficiency.load("hopper")
-    work = pm.Serving(input_length=1024, output_length=128, concurrency=8)
-    alone, together = (
-        pm.estimate(LLAMA, work, pm.Parallel(), ONE, efficiency=one)
-        for one in (fits, fits.replace(host__lockstep=2.0))
-    )
-    assert together.ttft > 1.5 * alone.ttft
-    capped = pm.estimate(LLAMA, work, pm.Parallel(), ONE, efficiency=fits.replace(host__lockstep=100.0))
-    assert capped.ttft < alone.ttft + 3.6 * (together.ttft - alone.ttft) / 2

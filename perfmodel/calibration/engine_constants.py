@@ -23,7 +23,6 @@ ENGINE_CONSTANTS = (
     Constant("gap", 1e-6, Widths(0.50, 1.00, 0.10, 0.50), 1e-3),
     Constant("step", 0.001, Widths(0.70, 1.20, 0.10, 0.50), 1.0),
     Constant("sequence", 1e-5, Widths(0.70, 1.20, 0.10, 0.40), 1e-2),
-    Constant("lockstep", 0.5, Widths(0.50, 1.00, 0.05, 0.80), 50.0),
     Constant("request", 1e-2, Widths(0.70, 1.20, 0.05, 0.20), 10.0),
     Constant("bandwidth", 0.95, Widths(0.08, 0.10, 0.08, 0.10), 1.5),
     Constant("decode", 0.90, Widths(0.20, 0.30, 0.10, 0.25), 1.5),

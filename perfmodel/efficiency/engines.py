@@ -35,8 +35,6 @@ class EngineFit(SoftwareFit):
     """Rate of products that unpack their weights on the way, over that of the operator fit [-]."""
     sequence: Seconds = Field(default=0.0, ge=0)
     """Time of the host for each sequence of a pass: scheduling, sampling, text of the new token [s]."""
-    lockstep: float = Field(default=0.0, ge=0, le=1000)
-    """Prompts of others that pass before a user's own: those let in together end, and come back, together [-]."""
     request: Seconds = Field(default=0.0, ge=0)
     """Time of the host for each request: text to tokens and back, and its way through the server [s]."""
 

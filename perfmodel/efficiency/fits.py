@@ -199,8 +199,6 @@ class HostFit(Spec):
     """Time of one optimizer step outside the model: fetching data, logging, synchronising [s]."""
     sequence: Seconds = Field(ge=0, default=0.0)
     """Time of one pass of an engine for each sequence in it: scheduling, sampling, text of the new token [s]."""
-    lockstep: float = Field(ge=0, default=0.0)
-    """Prompts of others that pass before a user's own: those let in together end, and come back, together [-]."""
     request: Seconds = Field(ge=0, default=0.0)
     """Time for each request to an inference server: text to tokens and back, and its way through it [s]."""
     straggling: float = Field(ge=0, le=1, default=0.0)

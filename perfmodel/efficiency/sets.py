@@ -234,7 +234,7 @@ class Efficiency(SourcedSpec):
         }
         if isinstance(fit, EngineFit):
             changes["host"] = changes["host"].model_copy(
-                update={"request": fit.request, "sequence": fit.sequence, "lockstep": fit.lockstep}
+                update={"request": fit.request, "sequence": fit.sequence}
             )
             changes |= _served(changes["matmul"], changes["attention"], self.packed, fit)
         return self.model_copy(update=changes)

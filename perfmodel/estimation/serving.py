@@ -287,8 +287,7 @@ class _Replica:
         service = self.prompts(number).seconds / number
         burst = mean_burst_wait(requests=minimum(users, self.most), service=service)
         share = 0.0 if self.work.requests_per_user is None else 1 / self.work.requests_per_user
-        ahead = minimum(self.clock.rates.efficiency.host.lockstep, maximum(users - 1, 0.0) / 2)
-        return maximum(half, queue) + burst * share + ahead * service, burst
+        return maximum(half, queue) + burst * share, burst
 
     def request(self, state: SteadyState) -> Timed:
         """One request from its arrival to its last token."""
