@@ -4,16 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from html import escape
-from typing import TYPE_CHECKING, Any
+from typing import Any, Protocol, Self
 
 import numpy as np
 
+from perfmodel.exploration.plan import Plan
 from perfmodel.units import show
 
-if TYPE_CHECKING:
-    from perfmodel.exploration.result import Sweep
-
-__all__ = ["SHOWN", "as_html", "as_text", "cell", "lined", "tabled", "told"]
+__all__ = ["SHOWN", "Printed", "as_html", "as_text", "cell", "lined", "tabled", "told"]
 
 SHOWN = 5
 """Rows and reasons that are printed [-]."""
@@ -22,7 +20,35 @@ LARGE = 1e6
 UNITS: dict[str, Any] = {"time": "s", "ttft": "s", "tpot": "s", "latency": "s", "total": "B", "capacity": "B"}
 
 
-def as_text(sweep: Sweep) -> str:
+class Printed(Protocol):
+    """What a sweep shows of itself to those who print it."""
+
+    plan: Plan
+    partial: bool
+    rows: Any
+
+    @property
+    def first(self) -> str:
+        """The result that rows are sorted by; empty where there is none."""
+
+    @property
+    def headline(self) -> list[str]:
+        """Columns that are printed."""
+
+    def reasons(self) -> dict[str, int]:
+        """Why rows are not feasible, with how many rows each."""
+
+    def part(self, places: Any) -> Self:
+        """Some of the rows."""
+
+    def top(self, n: int = 10) -> Self:
+        """The best rows."""
+
+    def __len__(self) -> int: ...
+    def __getitem__(self, key: Any) -> Any: ...
+
+
+def as_text(sweep: Printed) -> str:
     """A sweep in a few lines: how many rows, the best of them, and why others are not feasible.
 
     Parameters
@@ -37,7 +63,7 @@ def as_text(sweep: Sweep) -> str:
     return "\n".join([*lines, *(["not feasible:"] if failed else []), *(f"  {line}" for line in failed)])
 
 
-def as_html(sweep: Sweep) -> str:
+def as_html(sweep: Printed) -> str:
     """The same for a notebook.
 
     Parameters
@@ -96,7 +122,7 @@ def told(reasons: Mapping[str, int]) -> list[str]:
     return first + ([f"… and {len(reasons) - SHOWN} further reasons"] if len(reasons) > SHOWN else [])
 
 
-def _title(sweep: Sweep) -> str:
+def _title(sweep: Printed) -> str:
     varied = [" and ".join(axis.name for axis in axes) for axes in sweep.plan.dimensions if len(axes[0]) > 1]
     axes = " x ".join(varied) or "nothing varies"
     named = axes if len(axes) < 100 else f"{len(sweep.plan.axes)} axes"
@@ -104,14 +130,14 @@ def _title(sweep: Sweep) -> str:
     return f"{len(sweep):,} configurations ({named}), {int(sweep['feasible'].sum()):,} feasible{cut}"
 
 
-def _shown(sweep: Sweep) -> tuple[str, Sweep]:
+def _shown(sweep: Printed) -> tuple[str, Printed]:
     """Rows that are printed, and what they are."""
     if sweep.rows is not None or not sweep.first:
         return "first rows", sweep.part(np.arange(min(SHOWN, len(sweep))))
     return f"best by {sweep.first}", sweep.top(SHOWN)
 
 
-def _cells(part: Sweep) -> list[list[str]]:
+def _cells(part: Printed) -> list[list[str]]:
     return [[cell(name, row[name]) for name in part.headline] for row in (part[n] for n in range(len(part)))]
 
 
