@@ -1,6 +1,6 @@
 """What fraction of the machine software gets: fits, apart from facts, each named and sourced with its residual."""
 
-from perfmodel.efficiency.engines import Engine, EngineFit, EngineRecipe, engine_known, engines
+from perfmodel.efficiency.engines import Engine, EngineFit, EngineRecipe, engines
 from perfmodel.efficiency.fits import (
     AttentionFit,
     CollectiveFit,
@@ -17,5 +17,5 @@ from perfmodel.efficiency.software import Residuals, Software, SoftwareFit, soft
 __all__ = [
     "AttentionFit", "CollectiveFit", "Efficiency", "Engine", "EngineFit", "EngineRecipe", "HostFit", "MatmulFit",
     "OverheadFit", "OverlapFit", "PackedFit", "Residuals", "Software", "SoftwareFit", "StreamFit", "efficiencies",
-    "engine_known", "engines", "software",
+    "engines", "software",
 ]  # fmt: skip

@@ -2,26 +2,15 @@
 
 from __future__ import annotations
 
-from functools import lru_cache
-from typing import Literal, Self
+from typing import Any, ClassVar, Literal
 
 from pydantic import Field
 
-from perfmodel.efficiency.software import (
-    DEFAULT,
-    Beginnings,
-    Recipe,
-    Software,
-    SoftwareFit,
-    beginnings_of,
-    begun_by,
-    plain,
-)
-from perfmodel.errors import unknown
+from perfmodel.efficiency.software import Recipe, Software, SoftwareFit
 from perfmodel.specs import Catalogue
 from perfmodel.units import Seconds
 
-__all__ = ["Engine", "EngineFit", "EngineRecipe", "engine_known", "engines"]
+__all__ = ["Engine", "EngineFit", "EngineRecipe", "engines"]
 
 
 class EngineFit(SoftwareFit):
@@ -79,6 +68,7 @@ class Engine(Software):
     ['vllm', 'tensorrt-llm', 'default']
     """
 
+    one_is_called: ClassVar[str] = "engine"
     constants: EngineFit
     """On any architecture."""
     on: dict[str, EngineFit] = Field(default_factory=dict)  # type: ignore[assignment]
@@ -87,59 +77,14 @@ class Engine(Software):
     """What it does where a job does not say."""
 
     @classmethod
-    def load(cls, name: str) -> Self:
-        """A bundled engine, one from `PERFMODEL_PATH`, or a file.
-
-        Parameters
-        ----------
-        name : id, alias or path
-
-        Raises
-        ------
-        UnknownNameError
-            no such engine; near names are suggested
-        """
-        return CATALOGUE.load(name)  # type: ignore[return-value]
-
-    @classmethod
-    def of(cls, stated: str) -> Self:
-        """The engine of a name as people write it, releases and all; the default one where nobody knows it.
-
-        Parameters
-        ----------
-        stated : such as "vLLM 0.6.1"
-        """
-        return cls.load(begun_by(stated, _beginnings()) or DEFAULT)
+    def catalogue(cls) -> Catalogue[Any]:
+        """Where engines are found by name."""
+        return CATALOGUE
 
 
 CATALOGUE = Catalogue("engine", Engine, "engines")
 
 
-@lru_cache(maxsize=1)
-def _beginnings() -> Beginnings:
-    return beginnings_of(CATALOGUE.load(name) for name in CATALOGUE.names())
-
-
 def engines() -> dict[str, str]:
     """Names of all inference engines, with where each comes from."""
     return CATALOGUE.names()
-
-
-def engine_known(name: str) -> Engine:
-    """The engine that a user names, by id or as people write it.
-
-    Parameters
-    ----------
-    name : id, path, or a name that begins like one of the aliases
-
-    Raises
-    ------
-    UnknownNameError
-        nobody knows it; near names are suggested
-    """
-    if str(name).endswith((".yaml", ".yml")):
-        return Engine.load(name)
-    found = Engine.of(name)
-    if found.id == DEFAULT and plain(name) != DEFAULT:
-        raise unknown("engine", name, engines(), f"software='{DEFAULT}' is the typical engine")
-    return found

@@ -8,7 +8,7 @@ from typing import Any, Self, TypeVar
 
 from pydantic import Field, model_validator
 
-from perfmodel.efficiency.engines import Engine, EngineFit, engine_known
+from perfmodel.efficiency.engines import Engine, EngineFit
 from perfmodel.efficiency.fits import (
     MOST_BANDWIDTH,
     AttentionFit,
@@ -22,7 +22,7 @@ from perfmodel.efficiency.fits import (
     PackedFit,
     StreamFit,
 )
-from perfmodel.efficiency.software import Residuals, Software, SoftwareFit, known
+from perfmodel.efficiency.software import Residuals, Software, SoftwareFit
 from perfmodel.errors import unknown
 from perfmodel.ops import minimum
 from perfmodel.specs import Catalogue, SourcedSpec, Spec
@@ -300,12 +300,12 @@ def _by_architecture() -> dict[str, Efficiency]:
 @lru_cache(maxsize=256)
 def _composed(architecture: str, software: str | None, device: str) -> Efficiency:
     base = (_by_architecture().get(architecture) or Efficiency.load("universal")).measured_on(device)
-    return base if software is None else base.under(known(software), architecture)
+    return base if software is None else base.under(Software.known(software), architecture)
 
 
 @lru_cache(maxsize=256)
 def _serving(architecture: str, engine: str, device: str) -> Efficiency:
-    return _composed(architecture, None, device).under(engine_known(engine), architecture)
+    return _composed(architecture, None, device).under(Engine.known(engine), architecture)
 
 
 def _merged(fields: Any, changes: Mapping[str, Any]) -> dict[str, Any]:

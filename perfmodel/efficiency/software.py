@@ -4,9 +4,8 @@ from __future__ import annotations
 
 import math
 import re
-from collections.abc import Iterable
 from functools import lru_cache
-from typing import Literal, Self
+from typing import Any, ClassVar, Literal, Self
 
 from pydantic import Field, field_validator
 
@@ -134,6 +133,8 @@ class Software(SourcedSpec):
     ['nemo', 'megatron-lm', 'default']
     """
 
+    one_is_called: ClassVar[str] = "stack"
+    """What messages call a set of this kind."""
     aliases: tuple[str, ...] = ()
     """How its name begins where runs state it."""
     constants: SoftwareFit
@@ -148,6 +149,11 @@ class Software(SourcedSpec):
     """The same in quantiles."""
 
     @classmethod
+    def catalogue(cls) -> Catalogue[Any]:
+        """Where sets of this kind are found by name."""
+        return CATALOGUE
+
+    @classmethod
     def load(cls, name: str) -> Self:
         """A bundled set, one from `PERFMODEL_PATH`, or a file.
 
@@ -160,7 +166,8 @@ class Software(SourcedSpec):
         UnknownNameError
             no such set; near names are suggested
         """
-        return CATALOGUE.load(name)  # type: ignore[return-value]  # engines have a catalogue of their own
+        found: Self = cls.catalogue().load(name)
+        return found
 
     @classmethod
     def of(cls, stated: str) -> Self:
@@ -174,7 +181,28 @@ class Software(SourcedSpec):
         -------
         the set whose alias is the longest beginning of the name
         """
-        return cls.load(begun_by(stated, _beginnings()) or DEFAULT)
+        return cls.load(begun_by(stated, _beginnings(cls.catalogue())) or DEFAULT)
+
+    @classmethod
+    def known(cls, name: str) -> Self:
+        """The set that a user names, by id or as people write it.
+
+        Parameters
+        ----------
+        name : id, path, or a name that begins like one of the aliases
+
+        Raises
+        ------
+        UnknownNameError
+            nobody knows it; near names are suggested
+        """
+        if str(name).endswith((".yaml", ".yml")):
+            return cls.load(name)
+        found, catalogue = cls.of(name), cls.catalogue()
+        if found.id == DEFAULT and plain(name) != DEFAULT:
+            typical = f"software='{DEFAULT}' is the typical {cls.one_is_called}"
+            raise unknown(catalogue.kind, name, catalogue.names(), typical)
+        return found
 
     def fit(self, architecture: str) -> SoftwareFit:
         """The constants on an architecture: its own where there were runs, else as typical software differs there.
@@ -241,36 +269,13 @@ def begun_by(stated: str, beginnings: Beginnings) -> str | None:
     return None
 
 
-def beginnings_of(every: Iterable[Software]) -> Beginnings:
-    """How the names of some sets begin where runs state them."""
+@lru_cache(maxsize=2)
+def _beginnings(catalogue: Catalogue[Any]) -> Beginnings:
+    """How the names of a kind's sets begin where runs state them."""
+    every: list[Software] = [catalogue.load(name) for name in catalogue.names()]
     return tuple((plain(name), one.id) for one in every for name in (one.id, *one.aliases))
-
-
-@lru_cache(maxsize=1)
-def _beginnings() -> Beginnings:
-    return beginnings_of(CATALOGUE.load(name) for name in CATALOGUE.names())
 
 
 def software() -> dict[str, str]:
     """Names of all sets, with where each comes from."""
     return CATALOGUE.names()
-
-
-def known(name: str) -> Software:
-    """The set that a user names, by id or as people write it.
-
-    Parameters
-    ----------
-    name : id, path, or a name that begins like one of the aliases
-
-    Raises
-    ------
-    UnknownNameError
-        nobody knows it; near names are suggested
-    """
-    if str(name).endswith((".yaml", ".yml")):
-        return Software.load(name)
-    found = Software.of(name)
-    if found.id == DEFAULT and plain(name) != DEFAULT:
-        raise unknown("software", name, software(), f"software='{DEFAULT}' is the typical stack")
-    return found

@@ -5,8 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any, overload
 
-from perfmodel.efficiency import Efficiency, engine_known
-from perfmodel.efficiency.software import known
+from perfmodel.efficiency import Efficiency, Engine, Software
 from perfmodel.errors import InputError
 from perfmodel.estimation.answer import Answer, Limiter, Overlapped
 from perfmodel.estimation.inference import estimate_inference
@@ -153,4 +152,4 @@ def fits_in_force(
         return of(architecture, software or "default", device=cluster.device.id)
     if software is None:
         return efficiency
-    return efficiency.under(engine_known(software) if serves else known(software), architecture)
+    return efficiency.under((Engine if serves else Software).known(software), architecture)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from perfmodel.efficiency.software import known
+from perfmodel.efficiency import Software
 from perfmodel.parallel import Parallel
 from perfmodel.workload import Training
 
@@ -36,7 +36,7 @@ def as_run(work: Training, layout: Parallel, software: str) -> tuple[Training, P
     >>> work.gradient_dtype, layout.tp_overlap, layout.overlap
     ('bf16', 'userbuffers', ('tp', 'dp', 'pp', 'cp'))
     """
-    recipe = known(software).recipe
+    recipe = Software.known(software).recipe
     of_work: dict[str, Any] = {
         "gradient_dtype": recipe.gradient_dtype,
         "gradient_copy": recipe.gradient_copy.get(work.precision),

@@ -4,8 +4,7 @@ from __future__ import annotations
 
 from typing import Any, NamedTuple
 
-from perfmodel.efficiency import Efficiency, Software, engine_known
-from perfmodel.efficiency.software import known
+from perfmodel.efficiency import Efficiency, Engine, Software
 from perfmodel.errors import InputError
 from perfmodel.estimation import estimate
 from perfmodel.hardware import Cluster
@@ -89,7 +88,7 @@ class Inputs(NamedTuple):
         InputError
             the fits are a set of one's own under another stack, whose constants can't be taken out again
         """
-        found: Software = known(software) if self.trains else engine_known(software)
+        found = (Software if self.trains else Engine).known(software)
         if self.follows_architecture:
             return self._replace(efficiency=self._usual(self.cluster, found.id))
         if self.efficiency.software:
