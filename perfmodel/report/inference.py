@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from perfmodel.estimation import InferenceEstimate
 from perfmodel.estimation.answer import view
@@ -19,20 +19,15 @@ from perfmodel.report.tables import (
     SERVED_TERMS,
     Table,
     band_told,
-    frame,
-    html_page,
     limits,
+    shown_by,
     spread,
     term_rows,
-    text_page,
     throughput,
 )
 from perfmodel.units import show
 
-if TYPE_CHECKING:
-    import pandas
-
-__all__ = ["describe", "headline", "to_dict", "to_frame", "to_html", "to_text"]
+__all__ = ["describe", "headline", "to_dict"]
 
 
 def describe(est: InferenceEstimate) -> str:
@@ -136,57 +131,6 @@ def _tables(est: InferenceEstimate) -> dict[str, Table]:
     return {**found, "memory": memory_table(est)}
 
 
-@view("text", "inference")
-def to_text(est: InferenceEstimate) -> str:
-    """The estimate on one screen.
-
-    Parameters
-    ----------
-    est : the estimate
-
-    Returns
-    -------
-    plain text
-    """
-    return text_page(describe(est), headline(est), _tables(est).values())
-
-
-@view("html", "inference")
-def to_html(est: InferenceEstimate) -> str:
-    """The estimate for a notebook: tables with bars, no scripts.
-
-    Parameters
-    ----------
-    est : the estimate
-
-    Returns
-    -------
-    HTML
-    """
-    return html_page(describe(est), headline(est), _tables(est).values())
-
-
-@view("frame", "inference")
-def to_frame(est: InferenceEstimate) -> pandas.DataFrame:
-    """The breakdown as a table: one row a term of each phase and a kind of memory.
-
-    Parameters
-    ----------
-    est : the estimate
-
-    Returns
-    -------
-    columns quantity (prefill, decode, memory), name, value (s or B), share
-
-    Raises
-    ------
-    MissingExtraError
-        pandas is not installed
-    """
-    found: pandas.DataFrame = frame(_tables(est))
-    return found
-
-
 @view("dict", "inference")
 def to_dict(est: InferenceEstimate) -> dict[str, Any]:
     """Every input and every number in SI units; keys stay stable.
@@ -233,3 +177,6 @@ def to_dict(est: InferenceEstimate) -> dict[str, Any]:
         "decode_flops": est.costs.decode_flops,
         "held_bytes": est.costs.held,
     }
+
+
+shown_by("inference", describe, headline, _tables)

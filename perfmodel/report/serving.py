@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from perfmodel.estimation import ServingEstimate
 from perfmodel.estimation.answer import view
@@ -18,21 +18,16 @@ from perfmodel.report.tables import (
     SERVED_TERMS,
     Table,
     band_told,
-    frame,
-    html_page,
     limits,
+    shown_by,
     spread,
     term_rows,
-    text_page,
     throughput,
 )
 from perfmodel.units import show
 from perfmodel.workload import Serving
 
-if TYPE_CHECKING:
-    import pandas
-
-__all__ = ["describe", "headline", "to_dict", "to_frame", "to_html", "to_text"]
+__all__ = ["describe", "headline", "to_dict"]
 
 PERCENTS = (50, 90, 99)
 """Percentiles that are printed."""
@@ -103,57 +98,6 @@ def _tables(est: ServingEstimate) -> dict[str, Table]:
     }
 
 
-@view("text", "serving")
-def to_text(est: ServingEstimate) -> str:
-    """The estimate on one screen.
-
-    Parameters
-    ----------
-    est : the estimate
-
-    Returns
-    -------
-    plain text
-    """
-    return text_page(describe(est), headline(est), _tables(est).values())
-
-
-@view("html", "serving")
-def to_html(est: ServingEstimate) -> str:
-    """The estimate for a notebook: tables with bars, no scripts.
-
-    Parameters
-    ----------
-    est : the estimate
-
-    Returns
-    -------
-    HTML
-    """
-    return html_page(describe(est), headline(est), _tables(est).values())
-
-
-@view("frame", "serving")
-def to_frame(est: ServingEstimate) -> pandas.DataFrame:
-    """The breakdown as a table: one row a term of a request's time and a kind of memory.
-
-    Parameters
-    ----------
-    est : the estimate
-
-    Returns
-    -------
-    columns quantity (request, memory), name, value (s or B), share
-
-    Raises
-    ------
-    MissingExtraError
-        pandas is not installed
-    """
-    found: pandas.DataFrame = frame(_tables(est))
-    return found
-
-
 @view("dict", "serving")
 def to_dict(est: ServingEstimate) -> dict[str, Any]:
     """Every input and every number in SI units; keys stay stable.
@@ -191,3 +135,6 @@ def to_dict(est: ServingEstimate) -> dict[str, Any]:
             name: {"algorithm": algorithm, "tier": tier} for name, (algorithm, tier) in est.algorithms.items()
         },
     }
+
+
+shown_by("serving", describe, headline, _tables)

@@ -2,18 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from html import escape
 from typing import Any, NamedTuple
 
 from perfmodel.errors import MissingExtraError
 from perfmodel.estimation import Limiter
+from perfmodel.estimation.answer import view
 from perfmodel.parallel import AXES, Parallel
 from perfmodel.units import Dimension, show
 
 __all__ = [
     "RESOURCES", "SERVED_TERMS", "TERMS", "Row", "Table", "band_told", "frame", "html_page", "kind_rows", "limits",
-    "pandas_module", "spread", "term_rows", "text_page", "throughput",
+    "pandas_module", "shown_by", "spread", "term_rows", "text_page", "throughput",
 ]  # fmt: skip
 
 TERMS = {
@@ -224,6 +225,26 @@ def _bars(table: Table) -> str:
 
 def _bar(share: float) -> str:
     return f"<div style='background:#4c78a8;height:0.8em;width:{100 * share:.1f}%'></div>"
+
+
+def shown_by(
+    kind: str,
+    describe: Callable[[Any], str],
+    headline: Callable[[Any], Mapping[str, str]],
+    tables: Callable[[Any], Mapping[str, Table]],
+) -> None:
+    """Show a kind of estimate on a screen (text), in a notebook (html: tables with bars, no scripts), as a data frame.
+
+    Parameters
+    ----------
+    kind : of estimate, as in `view`
+    describe : the question in one line
+    headline : the answers, by what they are called
+    tables : where time and memory go, by the word for them in the column `quantity`
+    """
+    view("text", kind)(lambda est: text_page(describe(est), headline(est), tables(est).values()))
+    view("html", kind)(lambda est: html_page(describe(est), headline(est), tables(est).values()))
+    view("frame", kind)(lambda est: frame(tables(est)))
 
 
 def frame(tables: Mapping[str, Table]) -> Any:

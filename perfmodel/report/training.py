@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from perfmodel.estimation import Memory, TrainingEstimate
 from perfmodel.estimation.answer import view
@@ -10,21 +10,16 @@ from perfmodel.report.tables import (
     TERMS,
     Table,
     band_told,
-    frame,
-    html_page,
     kind_rows,
     limits,
+    shown_by,
     spread,
     term_rows,
-    text_page,
     throughput,
 )
 from perfmodel.units import show
 
-if TYPE_CHECKING:
-    import pandas
-
-__all__ = ["describe", "headline", "to_dict", "to_frame", "to_html", "to_text"]
+__all__ = ["describe", "headline", "to_dict"]
 
 
 def describe(est: TrainingEstimate) -> str:
@@ -123,36 +118,6 @@ def _tables(est: TrainingEstimate) -> dict[str, Table]:
     }
 
 
-@view("text")
-def to_text(est: TrainingEstimate) -> str:
-    """The estimate on one screen.
-
-    Parameters
-    ----------
-    est : the estimate
-
-    Returns
-    -------
-    plain text
-    """
-    return text_page(describe(est), headline(est), _tables(est).values())
-
-
-@view("html")
-def to_html(est: TrainingEstimate) -> str:
-    """The estimate for a notebook: tables with bars, no scripts.
-
-    Parameters
-    ----------
-    est : the estimate
-
-    Returns
-    -------
-    HTML
-    """
-    return html_page(describe(est), headline(est), _tables(est).values())
-
-
 @view("dict")
 def to_dict(est: TrainingEstimate) -> dict[str, Any]:
     """Every input and every number in SI units; keys stay stable.
@@ -210,22 +175,4 @@ def to_dict(est: TrainingEstimate) -> dict[str, Any]:
     }
 
 
-@view("frame")
-def to_frame(est: TrainingEstimate) -> pandas.DataFrame:
-    """The breakdown as a table: one row a term of time and a kind of memory.
-
-    Parameters
-    ----------
-    est : the estimate
-
-    Returns
-    -------
-    columns quantity, name, value (s or B), share
-
-    Raises
-    ------
-    MissingExtraError
-        pandas is not installed
-    """
-    found: pandas.DataFrame = frame(_tables(est))
-    return found
+shown_by("training", describe, headline, _tables)
