@@ -24,7 +24,7 @@ from perfmodel.formulas.queueing import (
 )
 from perfmodel.hardware import Cluster
 from perfmodel.model import Model
-from perfmodel.ops import greater, maximum, minimum, where
+from perfmodel.ops import certain, greater, maximum, minimum, where
 from perfmodel.parallel import Parallel
 from perfmodel.units import show
 from perfmodel.workload import Serving
@@ -157,10 +157,19 @@ class _Replica:
         return timed_pass(empty, self.clock, captured=captured, hosts=self.stages).seconds
 
     def prompts(self, number: Any) -> Timed:
-        """A pass of prompts alone."""
-        return timed_pass(
+        """A pass of prompts alone; equal ones are timed once."""
+        for known, timed in self._timed_prompts:
+            if certain(known == number):
+                return timed
+        timed = timed_pass(
             self.costs.prompts(number), self.clock, captured=False, hosts=self.stages, sequences=number
         )
+        self._timed_prompts.append((number, timed))
+        return timed
+
+    @cached_property
+    def _timed_prompts(self) -> list[tuple[Any, Timed]]:
+        return []
 
     def together(self, batch: Any) -> Any:
         """Prompts that share a pass: as many as come during a step, as far as the pass goes [-]."""
