@@ -70,6 +70,8 @@ class Attention(NamedTuple):
     element_bytes : of q, k, v and the result [B]
     kv_bytes : of k and v, where they differ (a cache in fewer bits); None is as `element_bytes` [B]
     decode : few queries against a long cache, which streams by once
+    cached_dims : elements of a cached position that serve as key and as value at once, and are read once (a latent);
+        None is a key and a value of `head_dim` each [-]
     """
 
     name: str
@@ -85,6 +87,12 @@ class Attention(NamedTuple):
     element_bytes: Any = 2
     kv_bytes: Any = None
     decode: bool = False
+    cached_dims: Any = None
+
+    @property
+    def kv_dims(self) -> Any:
+        """Elements that one key-value head reads of a position [-]."""
+        return 2 * self.head_dim if self.cached_dims is None else self.cached_dims
 
 
 class Stream(NamedTuple):
@@ -339,9 +347,9 @@ def memory_bytes(leaf: Leaf) -> Any:
     if isinstance(leaf, Attention):
         # q and the result, k and v; the backward pass reads them with the gradient and writes three gradients
         kv_bytes = leaf.element_bytes if leaf.kv_bytes is None else leaf.kv_bytes
-        once = leaf.element_bytes * leaf.queries * leaf.heads * 2 + kv_bytes * leaf.keys * leaf.kv_heads * 2
+        own = leaf.element_bytes * leaf.queries * leaf.heads * 2 * leaf.head_dim
         passes = 2 if leaf.backward else 1
-        return passes * leaf.sequences * leaf.head_dim * once
+        return passes * leaf.sequences * (own + kv_bytes * leaf.keys * leaf.kv_heads * leaf.kv_dims)
     if isinstance(leaf, Stream):
         return leaf.bytes
     return 0
@@ -364,7 +372,7 @@ def held_bytes(leaf: Leaf) -> Any:
         )
     if isinstance(leaf, Attention):
         kv_bytes = leaf.element_bytes if leaf.kv_bytes is None else leaf.kv_bytes
-        return 2 * leaf.sequences * leaf.keys * leaf.kv_heads * leaf.head_dim * kv_bytes
+        return leaf.sequences * leaf.keys * leaf.kv_heads * leaf.kv_dims * kv_bytes
     return 0
 
 

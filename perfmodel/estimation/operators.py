@@ -83,7 +83,7 @@ def _decode_seconds(work: Attention, m: Machine) -> Seconds:
     fraction = fit.memory if fit.decode_memory is None else fit.decode_memory
     latency = fit.latency if fit.decode_latency is None else fit.decode_latency
     element = work.element_bytes if work.kv_bytes is None else work.kv_bytes
-    begun = 2.0 * work.sequences * work.kv_heads * work.head_dim * fit.decode_tile * element
+    begun = work.sequences * work.kv_heads * work.kv_dims * fit.decode_tile * element
     memory = (memory_bytes(work) + begun) / (fraction * m.bandwidth)
     if work.kv_bytes is not None:
         memory = memory / power(fit.decode_narrow, log2(work.element_bytes / work.kv_bytes))

@@ -182,6 +182,7 @@ class LatentAttention(Layer):
             element_bytes=p.element_bytes,
             kv_bytes=p.kv_bytes,
             decode=p.decode,
+            cached_dims=key if cached else None,  # the values are a part of it
         )
         if p.decode:
             return split_core(p, kernel, queries=heads * key, results=heads * value)
