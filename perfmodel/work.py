@@ -105,12 +105,14 @@ class Stream(NamedTuple):
     kind : which streaming efficiency applies: copy, norm, activation, rotary, residual, softmax, embedding,
         permute (rows of tokens put in another order), optimizer
     launches : kernels launched [-]
+    joins : axis whose all-reduce may do this on its way out, where the software has such kernels; None is none
     """
 
     name: str
     bytes: Any
     kind: str = "copy"
     launches: Any = 1
+    joins: str | None = None
 
 
 class Collective(NamedTuple):

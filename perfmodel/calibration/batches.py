@@ -150,7 +150,7 @@ def counted_batches(rows: Iterable[Row]) -> list[Batch]:
         except (InputError, KeyError):  # `validate` says why
             continue
         recipe, device = job.engine.recipe, job.cluster.device
-        changes = {"half_sums": recipe.half_sums, "direct": recipe.direct, "software": job.engine.id}
+        changes = {"software": job.engine.id, **recipe.kernels_it_has}
         fits = Efficiency.of(device.architecture, device=device.id).model_copy(update=changes)
         found.append(Batch(row, job, costs, fits))
     return found

@@ -39,6 +39,10 @@ class EngineRecipe(Recipe):
     """Models in 8 and 4 bits come with a cache in 8 bits, where nothing else is said."""
     direct: bool = False
     """All-reduces within a node may be kernels of its own that read their peers' memory."""
+    fused_reduction: bool = False
+    """These kernels also add the residual and normalise the sum."""
+    fused_quantise: bool = False
+    """Norms, activations and attention write what follows in the products' format: no kernel of its own quantises."""
     half_sums: bool = False
     """Products of fp16 are summed in fp16, at the higher rate that some devices have for it."""
     ungrouped_on: tuple[str, ...] = ()
@@ -57,6 +61,15 @@ class EngineRecipe(Recipe):
     """A request is let in only where there is room for its last token, so that none is ever thrown out."""
     chunked: bool = True
     """Prompts are cut to what a pass has room for, and share it with decode; else a pass is for prompts alone."""
+
+    @property
+    def kernels_it_has(self) -> dict[str, bool]:
+        """What the time of operators depends on, by the field of `Efficiency`."""
+        return {name: getattr(self, name) for name in KERNELS}
+
+
+KERNELS = ("half_sums", "direct", "fused_reduction", "fused_quantise")
+"""Fields of a recipe that are fields of `Efficiency`, too."""
 
 
 class Engine(Software):

@@ -24,14 +24,17 @@ MOST_BANDWIDTH = 1.2
 
 
 class MatmulFit(Spec):
-    """A matrix product m n k: t0 + k s / [(1 + k / K) (1 + m n / A)] + [(F / ec P)^p + (B / em W)^p]^(1/p)."""
+    """A matrix product m n k: t0 + (r^q + w^q)^(1/q), its roofline r = [(F / ec P)^p + (B / em W)^p]^(1/p) beside the walk
+    of a tile along the inner length, w = k s / [(1 + k / K) (1 + max(m, T) n / A)]."""
 
     compute: float = Field(gt=0, le=1)
     """Fraction of the dense peak that large products sustain, ec [-]."""
     memory: float = Field(gt=0, le=1.2)
     """Fraction of the memory bandwidth that long streams reach, em [-]."""
     latency: Seconds
-    """Time of an empty kernel on the device, t0 [s]."""
+    """Time of an empty kernel on the device, that of one which quantises before it included, t0 [s]."""
+    quantise_latency: Seconds = Field(default=0.0, ge=0)
+    """Part of it that is the kernel which quantises: none where what comes before writes the format [s]."""
     exponent: float = Field(gt=0)
     """Sharpness of the roofline's ridge, p [-]."""
     inner_step: Seconds = Field(ge=0, default=0.0)
@@ -40,6 +43,10 @@ class MatmulFit(Spec):
     """Inner length from which a tile's work is split more than it grows, K [-]."""
     wave: float = Field(gt=0, default=1e18)
     """Elements of the result whose tiles fill the device; of more of them the walk hides behind others, A [-]."""
+    tile: float = Field(gt=0, default=128)
+    """Rows of a tile, which fewer rows take up as well, T [-]."""
+    walk_exponent: float = Field(ge=1, default=1)
+    """Sharpness with which the walk joins the roofline, q: 1 adds them; more where tiles stream as they walk [-]."""
     cached: float = Field(ge=1, default=1)
     """Rate of operands that lie in the second-level cache, over that of the memory's [-]."""
     cache_share: float = Field(gt=0, le=4, default=1)

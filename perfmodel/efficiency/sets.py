@@ -33,6 +33,8 @@ T = TypeVar("T")
 
 MOST_ATTENTION = 2.0
 """Rate of an attention kernel over the peak, softmax counted as work, that can be meant [-]."""
+MOST_WEIGHTS = 1.0
+"""Rate over the memory bandwidth at which weights can stream, which no cache holds from one step to the next [-]."""
 INSIDE = ("scale_up", "node")
 """Tiers that do not leave a node or a rack."""
 MOST_LINK = 1.0
@@ -70,6 +72,10 @@ class Efficiency(SourcedSpec):
     """Products of fp16 are summed in fp16, at the higher rate that some devices have for it."""
     direct: bool = False
     """All-reduces within a node may be kernels of the software's own that read their peers' memory."""
+    fused_reduction: bool = False
+    """These kernels also add the residual and normalise the sum."""
+    fused_quantise: bool = False
+    """Norms, activations and attention write what follows in the products' format: no kernel of its own quantises."""
     residual: str
     """How well the fits hold on data they did not see."""
     software: str = ""
@@ -199,9 +205,8 @@ class Efficiency(SourcedSpec):
             id=f"{self.id}+{software.id}",
             software=software.id,
             spread=software.residuals,
-            half_sums=isinstance(software, Engine) and software.recipe.half_sums,
-            direct=isinstance(software, Engine) and software.recipe.direct,
             sources=(*self.sources, *software.sources),
+            **(software.recipe.kernels_it_has if isinstance(software, Engine) else {}),
         )
 
     def applied(self, fit: SoftwareFit, kernel: AttentionKernel) -> Efficiency:
@@ -276,7 +281,12 @@ def _served(
     cached = attention.memory if attention.decode_memory is None else attention.decode_memory
     return {
         "matmul": {
-            dtype: one.model_copy(update={"memory": minimum(one.memory * by.bandwidth, MOST_BANDWIDTH)})
+            dtype: one.model_copy(
+                update={
+                    "memory": minimum(one.memory * by.bandwidth, MOST_WEIGHTS),
+                    "inner_step": one.inner_step / by.bandwidth,
+                }
+            )
             for dtype, one in matmul.items()
         },
         "attention": attention.model_copy(

@@ -17,12 +17,15 @@ class MatmulRate(NamedTuple):
     ----------
     flops : efficiency times peak [FLOP/s]
     bandwidth : efficiency times memory bandwidth [B/s]
-    latency : of an empty kernel [s]
+    latency : of an empty kernel, that of one which quantises before it included [s]
+    quantise_latency : of the latter alone [s]
     exponent : of the ridge [-]
     accumulate : rate of products that add into their result, over the others [-]
     inner_step : of a tile for each element of the inner length [s]
     inner_split : inner length from which it is split [-]
     wave : elements of the result whose tiles fill the device [-]
+    tile : rows of a tile [-]
+    walk_exponent : of the walk beside the roofline [-]
     cached : rate of what lies in the cache, over that of the memory [-]
     cache : what operands of a product measured alone find room in; None where they come from memory [B]
     """
@@ -30,11 +33,14 @@ class MatmulRate(NamedTuple):
     flops: Any
     bandwidth: Any
     latency: Any
+    quantise_latency: Any
     exponent: Any
     accumulate: Any
     inner_step: Any
     inner_split: Any
     wave: Any
+    tile: Any
+    walk_exponent: Any
     cached: Any
     cache: Any
 
@@ -143,11 +149,14 @@ def machine(
             flops=fit.compute * (fit.sustained if settled else 1.0) * most,
             bandwidth=fit.memory * device.memory_bandwidth,
             latency=fit.latency,
+            quantise_latency=fit.quantise_latency,
             exponent=fit.exponent,
             accumulate=fit.accumulate,
             inner_step=fit.inner_step,
             inner_split=fit.inner_split,
             wave=fit.wave,
+            tile=fit.tile,
+            walk_exponent=fit.walk_exponent,
             cached=fit.cached,
             # in a long run other layers have been through the cache since
             cache=None if settled or device.l2 is None else fit.cache_share * device.l2,

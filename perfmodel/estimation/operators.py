@@ -8,16 +8,19 @@ from perfmodel.errors import InputError
 from perfmodel.estimation.machine import Machine
 from perfmodel.formulas.memory import copy_time
 from perfmodel.formulas.roofline import cached_share, flash_attention_flops, smooth_parts, split_walk_time
-from perfmodel.ops import ceil, log2, power
+from perfmodel.ops import ceil, greater, log2, maximum, power, where
 from perfmodel.work import Attention, Matmul, Stream, Transfer, flops, memory_bytes
 
 __all__ = ["attention_seconds", "matmul_seconds", "stream_seconds", "transfer_seconds"]
 
 Seconds = tuple[Any, dict[str, Any]]
 
+TINY = 1e-300
+"""Keeps 0 / 0 at 0: a product without work has no share of anything [s]."""
+
 
 def matmul_seconds(work: Matmul, m: Machine) -> Seconds:
-    """A matrix product: start, walk along the inner length and smooth roofline, after the kernel that quantises.
+    """A matrix product: start, and a smooth roofline beside the walk along the inner length, after what quantises.
 
     Parameters
     ----------
@@ -29,10 +32,13 @@ def matmul_seconds(work: Matmul, m: Machine) -> Seconds:
     seconds, and the same by resource [s]
     """
     rate = m.matmul[work.dtype]
-    quantise = work.quantise_bytes / rate.bandwidth
+    fused = m.efficiency.fused_quantise
+    moved = memory_bytes(work) - work.quantise_bytes
+    alone = 0.0 if fused else work.quantise_bytes
+    quantise = alone / rate.bandwidth
+    latency = rate.latency - where(greater(alone, 0.0), 0.0, rate.quantise_latency)
     compute = flops(work) * work.effort / rate.flops
-    moved = memory_bytes(work)
-    memory = moved / rate.bandwidth - quantise
+    memory = moved / rate.bandwidth
     if rate.cache is not None:
         memory = memory * (1.0 - (1.0 - 1.0 / rate.cached) * cached_share(size=moved, capacity=rate.cache))
     if work.weight_bytes is not None:
@@ -43,11 +49,14 @@ def matmul_seconds(work: Matmul, m: Machine) -> Seconds:
         compute = compute / m.efficiency.convolution
     busy, tensor = smooth_parts(a=compute, b=memory, exponent=rate.exponent)
     walk = split_walk_time(length=work.k, step=rate.inner_step, split=rate.inner_split)
-    latency = rate.latency + walk / (1.0 + work.batch * work.m * work.n / rate.wave)
-    return latency + quantise + busy, {
+    tiles = work.batch * maximum(work.m, rate.tile) * work.n
+    walk = walk / (1.0 + tiles / rate.wave)
+    whole, streamed = smooth_parts(a=busy, b=walk, exponent=rate.walk_exponent)
+    tensor = tensor * streamed / (busy + TINY)
+    return latency + quantise + whole, {
         "compute": tensor,
-        "memory_bandwidth": quantise + busy - tensor,
-        "kernel_latency": latency,
+        "memory_bandwidth": quantise + streamed - tensor,
+        "kernel_latency": latency + whole - streamed,
     }
 
 

@@ -11,7 +11,7 @@ from perfmodel.estimation.network import Hop, Message, Route, collective_seconds
 from perfmodel.estimation.operators import attention_seconds, matmul_seconds, stream_seconds, transfer_seconds
 from perfmodel.estimation.pipeline import pipelined
 from perfmodel.estimation.timed import NOTHING, Shares, Timed, beside, repeated, series
-from perfmodel.ops import certain, maximum
+from perfmodel.ops import certain, greater, maximum, where
 from perfmodel.parallel import Ranks
 from perfmodel.work import (
     Attention,
@@ -92,6 +92,9 @@ def _attention(clock: Clock, work: Attention) -> Timed:
 
 
 def _stream(clock: Clock, work: Stream) -> Timed:
+    if work.joins is not None and clock.rates.efficiency.fused_reduction:
+        alone = where(greater(clock.groups[work.joins].ranks, 1), 0.0, 1.0)
+        work = work._replace(launches=work.launches * alone)
     return _leaf(work, "memory-bound", *stream_seconds(work, clock.rates))
 
 

@@ -7,9 +7,15 @@ from typing import Any, Literal
 from perfmodel.layers.base import Layer, Pass, Weight, stream
 from perfmodel.layers.kept import composed, norm_bytes
 from perfmodel.layers.pointwise import norm, operators
-from perfmodel.work import Work
+from perfmodel.work import Stream, Work
 
 __all__ = ["Norm", "Residual"]
+
+
+def _joining(p: Pass, work: Work) -> Work:
+    """Where no backward follows, the all-reduce before it may do the work."""
+    alone = isinstance(work, Stream) and p.forward_only and not p.sequence_parallel
+    return work._replace(joins="tp") if alone else work  # type: ignore[call-arg, union-attr]  # a stream
 
 
 class Norm(Layer):
@@ -31,7 +37,7 @@ class Norm(Layer):
 
     def forward(self, p: Pass) -> Work:
         """Read once, write once; framework code operator by operator."""
-        return self._crossed("norm", p, backward=False)
+        return _joining(p, self._crossed("norm", p, backward=False))
 
     def backward(self, p: Pass) -> Work:
         """Read the input and the gradient, write the gradient."""
@@ -64,7 +70,8 @@ class Residual(Layer):
         alone = p.dropout and composed(p.kernels)
         passes, launches = self.inputs + 1 + mask + (2 if alone else 0), 2 if alone else 1
         elements = p.shard_tokens * self.width
-        return stream("residual", p, elements=elements, passes=passes, kind="residual", launches=launches)
+        add = stream("residual", p, elements=elements, passes=passes, kind="residual", launches=launches)
+        return _joining(p, add)
 
     def backward(self, p: Pass) -> Work:
         """Gradients of the branches are summed where they meet; dropout masks the one that goes in."""
