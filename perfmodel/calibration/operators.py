@@ -118,7 +118,7 @@ def _blocks(found: Iterable[Batch], start: Efficiency, hold: Collection[str]) ->
 
 def _owner(batch: Batch) -> str:
     if batch.op == "gemm":
-        dtype = FORMATS[batch.dtype].dtype
+        dtype = batch.dtype if batch.dtype == "fp8_block" else FORMATS[batch.dtype].dtype
         return f"matmul.{'default' if dtype in ('bf16', 'fp16') else dtype}"
     if batch.op in COLLECTIVES:
         kind = "dispatch" if COLLECTIVES[batch.op] == "dispatch" else "collective"

@@ -154,6 +154,8 @@ def prefill_pass(model: Model, work: Served, layout: Parallel, *, sequences: Any
         context=layout.context,
         kernels=work.kernels,
         current_scaling=formats.current,
+        block_scales=formats.blocks,
+        plain_latent=formats.plain_latent,
         forward_only=True,
         last_logits=work.output_length > 0,
         weight_bytes=formats.weight_bytes if formats.weight_bytes != formats.operand_bytes else None,

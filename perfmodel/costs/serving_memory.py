@@ -10,6 +10,7 @@ from perfmodel.costs.parts import Part, Parts, parts
 from perfmodel.costs.stages import deal
 from perfmodel.layers import Layer, Pass
 from perfmodel.layers.embedding import Embedding, Head
+from perfmodel.layers.latent_attention import LatentAttention
 from perfmodel.model import Model
 from perfmodel.ops import added, maximum
 from perfmodel.parallel import Parallel
@@ -72,12 +73,21 @@ def weight_bytes(layers: Iterable[Layer], p: Pass, formats: Formats) -> Any:
     found: Any = 0.0
     for layer in layers:
         matrices, others = _split(layer, p)
-        stored = formats.head_bytes if isinstance(layer, Embedding | Head) else formats.weight_bytes
+        stored = _stored(layer, formats)
         copies = layer.local_dense(p.tp) - matrices - others  # key-value heads that several ranks hold
         found = found + (matrices + copies) * stored + others * formats.element_bytes
         if layer.routes:
             found = found + layer.local_experts(p.ep, p.tp_in_experts) * formats.expert_bytes
     return found
+
+
+def _stored(layer: Layer, formats: Formats) -> float:
+    """Of an element of a layer's matrices [B]."""
+    if isinstance(layer, Embedding | Head):
+        return formats.head_bytes
+    if isinstance(layer, LatentAttention) and formats.plain_latent:
+        return formats.element_bytes
+    return formats.weight_bytes
 
 
 def _split(layer: Layer, p: Pass) -> tuple[Any, Any]:

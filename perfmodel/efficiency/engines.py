@@ -43,6 +43,8 @@ class EngineRecipe(Recipe):
     """These kernels also add the residual and normalise the sum."""
     fused_quantise: bool = False
     """Norms, activations and attention write what follows in the products' format: no kernel of its own quantises."""
+    products: dict[str, str] = Field(default_factory=dict)
+    """By number format, the library whose products it calls: an entry of `Efficiency.matmul`, where there is one."""
     half_sums: bool = False
     """Products of fp16 are summed in fp16, at the higher rate that some devices have for it."""
     ungrouped_on: tuple[str, ...] = ()
@@ -63,12 +65,12 @@ class EngineRecipe(Recipe):
     """Prompts are cut to what a pass has room for, and share it with decode; else a pass is for prompts alone."""
 
     @property
-    def kernels_it_has(self) -> dict[str, bool]:
+    def kernels_it_has(self) -> dict[str, Any]:
         """What the time of operators depends on, by the field of `Efficiency`."""
         return {name: getattr(self, name) for name in KERNELS}
 
 
-KERNELS = ("half_sums", "direct", "fused_reduction", "fused_quantise")
+KERNELS = ("half_sums", "direct", "fused_reduction", "fused_quantise", "products")
 """Fields of a recipe that are fields of `Efficiency`, too."""
 
 

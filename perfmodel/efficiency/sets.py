@@ -49,7 +49,7 @@ class Efficiency(SourcedSpec):
     on: dict[str, dict[str, Any]] = Field(default_factory=dict)
     """By a device's id, the fields that measurements of it changed: as in the set, as deep as they differ."""
     matmul: dict[str, MatmulFit]
-    """By number format; "default" serves formats not listed."""
+    """By number format, "fp8_block" where scales go by blocks; "default" serves formats not listed."""
     packed: PackedFit = PackedFit()
     """Products whose weights are stored in fewer bits than they are computed in."""
     convolution: float = Field(default=1.0, gt=0, le=2)
@@ -76,6 +76,8 @@ class Efficiency(SourcedSpec):
     """These kernels also add the residual and normalise the sum."""
     fused_quantise: bool = False
     """Norms, activations and attention write what follows in the products' format: no kernel of its own quantises."""
+    products: dict[str, str] = Field(default_factory=dict)
+    """By number format, the entry of `matmul` for the library that the software calls, where there is one."""
     residual: str
     """How well the fits hold on data they did not see."""
     software: str = ""
@@ -244,9 +246,18 @@ class Efficiency(SourcedSpec):
             changes |= _served(changes["matmul"], changes["attention"], self.packed, fit)
         return self.model_copy(update=changes)
 
-    def matmul_for(self, dtype: str) -> MatmulFit:
-        """Constants of matrix products in a number format."""
-        return _listed(self.matmul, dtype, "matmul format")
+    def matmul_for(self, dtype: str, kernel: str = "product") -> MatmulFit:
+        """Constants of matrix products in a number format.
+
+        Parameters
+        ----------
+        dtype : the format
+        kernel : of the product; blocks is one that applies scales on the way
+        """
+        of_blocks = f"{dtype}_block" if kernel == "blocks" else ""
+        names = (of_blocks, self.products.get(dtype, ""), dtype)
+        key = next((name for name in names if name in self.matmul), dtype)
+        return _listed(self.matmul, key, "matmul format")
 
     def collective_for(self, tier: str) -> CollectiveFit:
         """Constants of messages on a network tier."""

@@ -2,12 +2,17 @@
 
 from __future__ import annotations
 
+from itertools import product
 from typing import Any, NamedTuple
 
 from perfmodel.efficiency import CollectiveFit, Efficiency
 from perfmodel.hardware import Cluster, Tier
 
 __all__ = ["Machine", "MatmulRate", "TierRate", "machine"]
+
+
+KERNELS = ("product", "blocks")
+"""Of products whose rates differ; a convolution is a product."""
 
 
 class MatmulRate(NamedTuple):
@@ -100,7 +105,7 @@ class Machine(NamedTuple):
     devices, nodes : in the cluster [-]
     tiers : innermost first
     efficiency : the fits
-    matmul : achieved rates by number format in use
+    matmul : achieved rates by number format in use and kernel
     links : achieved rates outside the device's memory, where known: host_link, storage, host_memory [B/s]
     host_capacity : the share of one device in its host's memory; None is unknown [B]
     """
@@ -112,7 +117,7 @@ class Machine(NamedTuple):
     nodes: Any
     tiers: tuple[TierRate, ...]
     efficiency: Efficiency
-    matmul: dict[str, MatmulRate]
+    matmul: dict[tuple[str, str], MatmulRate]
     links: dict[str, Any]
     host_capacity: Any
 
@@ -143,9 +148,9 @@ def machine(
     if efficiency.half_sums and "fp16" in peak and device.fp16_acc16 is not None:
         peak["fp16"] = device.fp16_acc16
     rates = {}
-    for dtype, most in peak.items():
-        fit = efficiency.matmul_for(dtype)
-        rates[dtype] = MatmulRate(
+    for (dtype, most), kernel in product(peak.items(), KERNELS):
+        fit = efficiency.matmul_for(dtype, kernel)
+        rates[dtype, kernel] = MatmulRate(
             flops=fit.compute * (fit.sustained if settled else 1.0) * most,
             bandwidth=fit.memory * device.memory_bandwidth,
             latency=fit.latency,

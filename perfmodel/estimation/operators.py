@@ -31,8 +31,9 @@ def matmul_seconds(work: Matmul, m: Machine) -> Seconds:
     -------
     seconds, and the same by resource [s]
     """
-    rate = m.matmul[work.dtype]
-    fused = m.efficiency.fused_quantise
+    blocks = work.kernel == "blocks"
+    rate = m.matmul[work.dtype, "blocks" if blocks else "product"]
+    fused = m.efficiency.fused_quantise and not blocks
     moved = memory_bytes(work) - work.quantise_bytes
     alone = 0.0 if fused else work.quantise_bytes
     quantise = alone / rate.bandwidth

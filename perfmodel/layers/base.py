@@ -212,6 +212,7 @@ def linear_forward(name: str, p: Pass, *, tokens: Any, inputs: Any, outputs: Any
         p.operand_bytes,
         p.element_bytes,
         quantise_bytes=quantised,
+        kernel="blocks" if p.block_scales else "product",
         weight_bytes=p.weight_bytes,
     )
 

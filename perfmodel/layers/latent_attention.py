@@ -25,6 +25,14 @@ from perfmodel.work import Attention, Matmul, Serial, Work
 __all__ = ["LatentAttention"]
 
 
+def _joined(shapes: dict[str, dict[str, Any]]) -> dict[str, dict[str, Any]]:
+    """Both projections down as one product, as engines that only run forward lay their weights side by side."""
+    first, second = shapes["q down"], shapes["kv down"]
+    both = first | {"outputs": first["outputs"] + second["outputs"]}
+    others = {name: shape for name, shape in shapes.items() if not name.endswith("down")}
+    return {"q and kv down": both} | others
+
+
 class LatentAttention(Layer):
     """Attention whose keys and values are projected up from a latent (MLA). Heads are split over tp.
 
@@ -121,10 +129,14 @@ class LatentAttention(Layer):
 
     def forward(self, p: Pass) -> Work:
         """Down, norm, up, rotate, attend, project, with the messages around them."""
-        products = [linear_forward(name, p, **shape) for name, shape in self._projections(p).items()]
+        linear = p.unquantised if p.plain_latent else p
+        shapes = self._projections(p)
+        if p.forward_only and self.q_rank:
+            shapes = _joined(shapes)
+        products = [linear_forward(name, linear, **shape) for name, shape in shapes.items()]
         if self._cached(p):
             products = [*products[:-1], *self._absorbed(p)]
-        output = linear_forward("output", p, **self._output(p))
+        output = linear_forward("output", linear, **self._output(p))
         parts = (*products, *self._between(p, backward=False), self.core(p), output)
         return Serial("attention", (*region_entry(p, self.hidden), *parts, *region_exit(p, self.hidden)))
 

@@ -54,6 +54,8 @@ class Pass(NamedTuple):
     expert_load : routed tokens of the busiest ep rank over their mean, rooms left empty included [-]
     deduplicated : a token is sent once to each node or rack that holds any of its experts
     current_scaling : a tensor is read for its largest value before it is quantised
+    block_scales : weights have a scale for each block, which products apply on the way
+    plain_latent : projections of latent attention stay in the format of activations
     overlap_shared : tokens travel to and from their experts while the shared experts compute
     """
 
@@ -82,6 +84,8 @@ class Pass(NamedTuple):
     deduplicated: bool = False
     overlap_shared: bool = False
     current_scaling: bool = False
+    block_scales: bool = False
+    plain_latent: bool = False
     source: Any = 0
     source_cached: bool = False
     forward_only: bool = False
@@ -108,7 +112,10 @@ class Pass(NamedTuple):
     def unquantised(self) -> Pass:
         """The same pass with linear layers in the format of attention and head."""
         return self._replace(
-            dtype=self.core_dtype, operand_bytes=self.element_bytes, weight_bytes=self.head_bytes
+            dtype=self.core_dtype,
+            operand_bytes=self.element_bytes,
+            weight_bytes=self.head_bytes,
+            block_scales=False,
         )
 
     @property

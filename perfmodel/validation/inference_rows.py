@@ -32,6 +32,8 @@ USUAL_OUTPUT = 128
 BENCHMARK_REQUESTS = 10
 """Requests of each user of a benchmark at a fixed concurrency: scripts of vLLM, TensorRT-LLM and InferenceMAX send ten
 times the concurrency, all users beginning at once [-]."""
+BLOCK_SCALED = ("deepseek_v3", "kimi_k2")
+"""Families whose own weights are fp8 in blocks of 128 x 128 (DeepSeek-AI 2024, arXiv:2412.19437, section 3.3)."""
 USUAL_IMAGES = 256
 """Images that a device has at once where only the largest throughput was asked for [-]."""
 
@@ -172,6 +174,9 @@ def _work(row: Row, model: Model, device: Device, notes: list[str]) -> Inference
 def _formats(row: Row, device: Device, notes: list[str]) -> dict[str, Any]:
     """Number formats; where nothing is said of the cache, that of the models which the engine is measured with."""
     formats = served_formats(row, device, notes)
+    if formats["weight_dtype"] == "fp8" and str(row["model"].get("family")).startswith(BLOCK_SCALED):
+        notes.append("weight_dtype = fp8 of a model that is published with scales of blocks: taken as fp8_block")
+        formats["weight_dtype"] = "fp8_block"
     few = weight_format(formats["weight_dtype"]).computes in ("fp8", "fp4")
     if row.get("kv_dtype") is None and few and row_engine(row).recipe.quantised_cache:
         notes.append("kv_dtype is not stated: taken as fp8, as the engine's models come")

@@ -213,6 +213,7 @@ def _gemm(rows: list[Row], op: str, dtype: str) -> Built:
         operand_bytes=given.operand,
         result_bytes=given.result,
         quantise_bytes=given.quantise * m * k,
+        kernel="blocks" if dtype == "fp8_block" else "product",
     )
     if not given.scale:
         return product, (given.dtype,)

@@ -22,6 +22,8 @@ class WeightFormat(NamedTuple):
     experts_only : only routed experts are stored so, all else in 16 bits
     current : activations are read for their largest value before they are quantised
     everything : the token table and the head are stored so, too
+    blocks : scales go by blocks of the inner length, and products apply them on the way
+    plain_latent : checkpoints leave the projections of latent attention (MLA) in 16 bits
     """
 
     bits: float
@@ -29,6 +31,8 @@ class WeightFormat(NamedTuple):
     experts_only: bool = False
     current: bool = False
     everything: bool = False
+    blocks: bool = False
+    plain_latent: bool = False
 
 
 WEIGHTS = {
@@ -38,16 +42,16 @@ WEIGHTS = {
     "fp16": WeightFormat(16, "fp16"),
     "fp8": WeightFormat(8, "fp8"),
     "fp8_row": WeightFormat(8, "fp8", current=True),
-    "fp8_block": WeightFormat(8 + 32 / 128**2, "fp8", current=True),
-    "mxfp8": WeightFormat(8 + 8 / 32, "fp8", current=True),
+    "fp8_block": WeightFormat(8 + 32 / 128**2, "fp8", blocks=True),
+    "mxfp8": WeightFormat(8 + 8 / 32, "fp8"),
     "int8": WeightFormat(8, "int8"),
-    "nvfp4": WeightFormat(4 + 8 / 16, "fp4", current=True),
-    "mxfp4": WeightFormat(4 + 8 / 32, "fp4", current=True),
-    "nvfp4_moe": WeightFormat(4 + 8 / 16, "fp4", experts_only=True, current=True),
+    "nvfp4": WeightFormat(4 + 8 / 16, "fp4", plain_latent=True),
+    "mxfp4": WeightFormat(4 + 8 / 32, "fp4"),
+    "nvfp4_moe": WeightFormat(4 + 8 / 16, "fp4", experts_only=True),
     "fp8_wo": WeightFormat(8),
     "int8_wo": WeightFormat(8),
     "int4_wo": WeightFormat(4 + 16 / 128),
-    "nvfp4_wo": WeightFormat(4 + 8 / 16),
+    "nvfp4_wo": WeightFormat(4 + 8 / 16, plain_latent=True),
     "mxfp4_wo": WeightFormat(4 + 8 / 32),
     "mxfp4_moe": WeightFormat(4 + 8 / 32, experts_only=True),
     "gguf_q2_k": WeightFormat(3.35, everything=True),
@@ -61,7 +65,8 @@ WEIGHTS = {
 }
 """Scales: one 16-bit a group of 128 where a weight-only format does not say its group, an 8-bit one for 32 (OCP
 Microscaling 1.0) or for 16 elements (NVIDIA nvfp4), a 32-bit one for a block of 128 × 128 (DeepSeek-AI 2024,
-arXiv:2412.19437, section 3.3.2). gguf kinds: mean bits of a Llama's weights (ggml-org/llama.cpp,
+arXiv:2412.19437, section 3.3.2); scales of blocks are found where they are quantised, in one reading. nvfp4 of models with
+latent attention: NVIDIA/Model-Optimizer issue 150. gguf kinds: mean bits of a Llama's weights (ggml-org/llama.cpp,
 tools/quantize/README.md)."""
 
 GROUPED = re.compile(r"int(?P<bits>[2-8])_g(?P<group>\d+)")
@@ -146,6 +151,8 @@ class Formats(NamedTuple):
     kv_bytes : of an element of the cache [B]
     packed : weights are unpacked on the way
     current : activations are read for their largest value before they are quantised
+    blocks : scales of the weights go by blocks
+    plain_latent : projections of latent attention stay in 16 bits
     """
 
     dtype: str
@@ -158,6 +165,8 @@ class Formats(NamedTuple):
     kv_bytes: float
     packed: bool
     current: bool
+    blocks: bool
+    plain_latent: bool
 
     @classmethod
     def of(cls, weights: str, activations: str | None, cache: str | None) -> Formats:
@@ -193,4 +202,6 @@ class Formats(NamedTuple):
             kv_bytes=element if cache is None else CACHE_BITS[cache] / 8,
             packed=not whole and (stored.computes is None or stored.experts_only),
             current=stored.current and computes != core,
+            blocks=stored.blocks,
+            plain_latent=stored.plain_latent,
         )

@@ -98,7 +98,7 @@ def _formula(leaf: Timed) -> Callable[..., Any]:
 def _walk(work: Matmul, fit: MatmulFit) -> float:
     """Time of a tile along the inner length, as far as no other tiles hide it [s]."""
     alone = split_walk_time(length=work.k, step=fit.inner_step, split=fit.inner_split)
-    return float(alone / (1.0 + work.batch * work.m * work.n / fit.wave))
+    return float(alone / (1.0 + work.batch * max(work.m, fit.tile) * work.n / fit.wave))
 
 
 def _demands(work: Leaf, est: Answer) -> dict[str, str]:
@@ -114,7 +114,7 @@ def _demands(work: Leaf, est: Answer) -> dict[str, str]:
         return {"n": show(work.bytes, "B"), "link": work.link.replace("_", " ")} | _link(work.link, est)
     found = {"F": f"{flops(work):.6g} FLOP", "B": show(memory_bytes(work), "B")}
     if isinstance(work, Matmul):
-        fit = est.efficiency.matmul_for(work.dtype)
+        fit = est.efficiency.matmul_for(work.dtype, work.kernel)
         shape = {
             "m x n x k": f"{work.m:g} x {work.n:g} x {work.k:g}",
             "P": show(est.cluster.device.peak_for(work.dtype), "FLOP/s"),
