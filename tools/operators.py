@@ -105,7 +105,9 @@ whole published tables."""
 
 
 LONG = tuple(
-    f"matmul.{dtype}.{name}" for dtype in ("default", "fp8", "fp8_block", "fp4") for name in ("compute", "exponent")
+    f"matmul.{dtype}.{name}"
+    for dtype in ("default", "fp8", "fp8_block", "fp4")
+    for name in ("compute", "exponent")
 )
 """Constants of long products that come from the whole published tables, where there are some."""
 

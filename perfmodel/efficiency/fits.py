@@ -24,8 +24,10 @@ MOST_BANDWIDTH = 1.2
 
 
 class MatmulFit(Spec):
-    """A matrix product m n k: t0 + (r^q + w^q)^(1/q), its roofline r = [(F / ec P)^p + (B / em W)^p]^(1/p) beside the walk
-    of a tile along the inner length, w = k s / [(1 + k / K) (1 + max(m, T) n / A)]."""
+    """A matrix product m n k: t0 + (r^q + w^q)^(1/q), a roofline r beside the walk w of a tile along the inner length.
+
+    r = [(F / ec P)^p + (B / em W)^p]^(1/p), w = k s / [(1 + k / K) (1 + max(m, T) n / A)]
+    """
 
     compute: float = Field(gt=0, le=1)
     """Fraction of the dense peak that large products sustain, ec [-]."""

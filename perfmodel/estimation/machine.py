@@ -11,8 +11,8 @@ from perfmodel.hardware import Cluster, Tier
 __all__ = ["Machine", "MatmulRate", "TierRate", "machine"]
 
 
-KERNELS = ("product", "blocks")
-"""Of products whose rates differ; a convolution is a product."""
+KERNELS = {"product": "", "convolution": "", "blocks": "_block"}
+"""Kernels of a product: what their rates' names end in, behind the number format."""
 
 
 class MatmulRate(NamedTuple):
@@ -105,7 +105,7 @@ class Machine(NamedTuple):
     devices, nodes : in the cluster [-]
     tiers : innermost first
     efficiency : the fits
-    matmul : achieved rates by number format in use and kernel
+    matmul : achieved rates by number format in use, and the kernel's ending
     links : achieved rates outside the device's memory, where known: host_link, storage, host_memory [B/s]
     host_capacity : the share of one device in its host's memory; None is unknown [B]
     """
@@ -117,7 +117,7 @@ class Machine(NamedTuple):
     nodes: Any
     tiers: tuple[TierRate, ...]
     efficiency: Efficiency
-    matmul: dict[tuple[str, str], MatmulRate]
+    matmul: dict[str, MatmulRate]
     links: dict[str, Any]
     host_capacity: Any
 
@@ -148,9 +148,9 @@ def machine(
     if efficiency.half_sums and "fp16" in peak and device.fp16_acc16 is not None:
         peak["fp16"] = device.fp16_acc16
     rates = {}
-    for (dtype, most), kernel in product(peak.items(), KERNELS):
+    for (dtype, most), (kernel, ending) in product(peak.items(), KERNELS.items()):
         fit = efficiency.matmul_for(dtype, kernel)
-        rates[dtype, kernel] = MatmulRate(
+        rates[dtype + ending] = MatmulRate(
             flops=fit.compute * (fit.sustained if settled else 1.0) * most,
             bandwidth=fit.memory * device.memory_bandwidth,
             latency=fit.latency,

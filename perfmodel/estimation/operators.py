@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from perfmodel.errors import InputError
-from perfmodel.estimation.machine import Machine
+from perfmodel.estimation.machine import KERNELS, Machine
 from perfmodel.formulas.memory import copy_time
 from perfmodel.formulas.roofline import cached_share, flash_attention_flops, smooth_parts, split_walk_time
 from perfmodel.ops import ceil, greater, log2, maximum, power, where
@@ -31,9 +31,8 @@ def matmul_seconds(work: Matmul, m: Machine) -> Seconds:
     -------
     seconds, and the same by resource [s]
     """
-    blocks = work.kernel == "blocks"
-    rate = m.matmul[work.dtype, "blocks" if blocks else "product"]
-    fused = m.efficiency.fused_quantise and not blocks
+    rate = m.matmul[work.dtype + KERNELS[work.kernel]]
+    fused = m.efficiency.fused_quantise and work.kernel != "blocks"
     moved = memory_bytes(work) - work.quantise_bytes
     alone = 0.0 if fused else work.quantise_bytes
     quantise = alone / rate.bandwidth
@@ -52,12 +51,13 @@ def matmul_seconds(work: Matmul, m: Machine) -> Seconds:
     walk = split_walk_time(length=work.k, step=rate.inner_step, split=rate.inner_split)
     tiles = work.batch * maximum(work.m, rate.tile) * work.n
     walk = walk / (1.0 + tiles / rate.wave)
-    whole, streamed = smooth_parts(a=busy, b=walk, exponent=rate.walk_exponent)
+    whole, waited = smooth_parts(a=walk, b=busy, exponent=rate.walk_exponent)
+    streamed = whole - waited
     tensor = tensor * streamed / (busy + TINY)
     return latency + quantise + whole, {
         "compute": tensor,
         "memory_bandwidth": quantise + streamed - tensor,
-        "kernel_latency": latency + whole - streamed,
+        "kernel_latency": latency + waited,
     }
 
 

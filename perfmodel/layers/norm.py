@@ -15,7 +15,7 @@ __all__ = ["Norm", "Residual"]
 def _joining(p: Pass, work: Work) -> Work:
     """Where no backward follows, the all-reduce before it may do the work."""
     alone = isinstance(work, Stream) and p.forward_only and not p.sequence_parallel
-    return work._replace(joins="tp") if alone else work  # type: ignore[call-arg, union-attr]  # a stream
+    return work._replace(joins="tp") if alone else work  # type: ignore[call-arg]  # a stream
 
 
 class Norm(Layer):

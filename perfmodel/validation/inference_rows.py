@@ -175,7 +175,9 @@ def _formats(row: Row, device: Device, notes: list[str]) -> dict[str, Any]:
     """Number formats; where nothing is said of the cache, that of the models which the engine is measured with."""
     formats = served_formats(row, device, notes)
     if formats["weight_dtype"] == "fp8" and str(row["model"].get("family")).startswith(BLOCK_SCALED):
-        notes.append("weight_dtype = fp8 of a model that is published with scales of blocks: taken as fp8_block")
+        notes.append(
+            "weight_dtype = fp8 of a model that is published with scales of blocks: taken as fp8_block"
+        )
         formats["weight_dtype"] = "fp8_block"
     few = weight_format(formats["weight_dtype"]).computes in ("fp8", "fp4")
     if row.get("kv_dtype") is None and few and row_engine(row).recipe.quantised_cache:

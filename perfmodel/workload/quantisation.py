@@ -65,9 +65,9 @@ WEIGHTS = {
 }
 """Scales: one 16-bit a group of 128 where a weight-only format does not say its group, an 8-bit one for 32 (OCP
 Microscaling 1.0) or for 16 elements (NVIDIA nvfp4), a 32-bit one for a block of 128 × 128 (DeepSeek-AI 2024,
-arXiv:2412.19437, section 3.3.2); scales of blocks are found where they are quantised, in one reading. nvfp4 of models with
-latent attention: NVIDIA/Model-Optimizer issue 150. gguf kinds: mean bits of a Llama's weights (ggml-org/llama.cpp,
-tools/quantize/README.md)."""
+arXiv:2412.19437, section 3.3.2); scales of groups and blocks are found where they are quantised, in one reading.
+Models with latent attention in nvfp4: NVIDIA/Model-Optimizer issue 150. gguf kinds: mean bits of a Llama's weights
+(ggml-org/llama.cpp, tools/quantize/README.md)."""
 
 GROUPED = re.compile(r"int(?P<bits>[2-8])_g(?P<group>\d+)")
 TRELLIS = re.compile(r"exl[23]_(?P<bits>\d+(?:\.\d+)?)bpw")
