@@ -40,7 +40,7 @@ def assert_match(est):
     names = list(found)
     central, below, above = differences(est, names)
     exact = np.array(list(found.values()))
-    smooth = np.abs(below - above) < 1e-5
+    smooth = np.abs(below - above) < 2e-6  # a kink moves the central difference by half of its height
     assert exact[smooth] == pytest.approx(central[smooth], abs=1e-6)
     low, high = np.minimum(below, above) - 1e-4, np.maximum(below, above) + 1e-4
     assert ((low <= exact) & (exact <= high)).all()
