@@ -31,6 +31,9 @@ class EngineFit(SoftwareFit):
 class EngineRecipe(Recipe):
     """What an engine does where a job does not say."""
 
+    runtime: Literal["overlapped", "python", "native", "compiled"] = "python"
+    """What drives the device: a loop that prepares the next step while this one runs, a plain loop in Python, native
+    code, or a program compiled ahead. Engines of one kind are kin: where one was not measured, it is as the others."""
     graphs: bool = False
     """Steps of decode are captured once and launched as a whole."""
     attention: Literal["flash", "unfused"] = "flash"
