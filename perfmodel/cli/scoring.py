@@ -32,7 +32,7 @@ def validate(
         str | None,
         typer.Option(
             help="Refit the software's constants without each group, generation, source or software (of inference: or "
-            "device), and score what was left out; a minute for training rows, several for inference."
+            "device, constants), and score what was left out; a minute for training rows, several for inference."
         ),
     ] = None,
 ) -> int:
