@@ -112,7 +112,7 @@ def recipe_of(efficiency: Efficiency) -> EngineRecipe:
     ----------
     efficiency : the fits in force
     """
-    return Engine.load(efficiency.software or "default").recipe
+    return efficiency.recipe or Engine.load(efficiency.software or "default").recipe
 
 
 def phases(

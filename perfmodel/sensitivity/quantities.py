@@ -14,7 +14,7 @@ from typing import Any
 
 import numpy as np
 
-from perfmodel.efficiency import Efficiency, Residuals
+from perfmodel.efficiency import Efficiency, EngineRecipe, Residuals
 from perfmodel.errors import unknown
 from perfmodel.estimation import InferenceEstimate, ServingEstimate, TrainingEstimate
 from perfmodel.estimation.inference import estimate_inference
@@ -213,7 +213,7 @@ def _numbers(spec: Spec, path: Path) -> Iterator[tuple[Path, Any, str]]:
     for name, value in spec:
         here, unit = (*path, name), re.search(r"\[(\S+)\]\.?$", docs.get(name, ""))
         for at, entry in _entries(here, value):
-            if isinstance(entry, Spec) and not isinstance(entry, Residuals):
+            if isinstance(entry, Spec) and not isinstance(entry, Residuals | EngineRecipe):
                 yield from _numbers(entry, at)
             elif unit and unit[1] in KINDS and at not in COUNTS and _is_number(entry):
                 yield at, entry, unit[1]

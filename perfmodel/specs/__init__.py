@@ -5,7 +5,7 @@ finds files by name in the user's own folders before the bundled ones, `schemas`
 editor.
 """
 
-from perfmodel.specs.catalogue import Catalogue, bundled_folder
+from perfmodel.specs.catalogue import Catalogue, bundled_folder, kind_named
 from perfmodel.specs.describing import field_docs
 from perfmodel.specs.reading import read_yaml
 from perfmodel.specs.schema import schemas, write_schemas
@@ -17,6 +17,7 @@ __all__ = [
     "Spec",
     "bundled_folder",
     "field_docs",
+    "kind_named",
     "read_yaml",
     "schemas",
     "write_schemas",
