@@ -28,7 +28,7 @@ from perfmodel.validation.scores import Report, Score
 
 __all__ = [
     "ENGINES_LEFT_OUT", "EngineLeftOut", "Engines", "HeldOut", "bands", "cross_validate_batches", "fit_engines",
-    "held_out_values", "renewed",
+    "held_out_values", "renewed", "response",
 ]  # fmt: skip
 
 Array = npt.NDArray[np.float64]
@@ -124,19 +124,31 @@ def fit_engines(batches: list[Batch], *, iterations: int = 14) -> Engines:
     levels = Levels(members, engine_centre(), width)
     measured = np.array([one.measured for one in asked])
     pull = even_pull(batches, asked, sizes)
-    joint = fit_jointly(_response(batches, asked), measured, levels, pull, iterations=iterations)
+    joint = fit_jointly(response(batches, asked), measured, levels, pull, iterations=iterations)
     return Engines(batches, asked, joint)
 
 
-def _response(batches: list[Batch], asked: list[Quantity]) -> Response:
-    """Log of each time; those of one batch are predicted together."""
+def response(
+    batches: list[Batch],
+    asked: list[Quantity],
+    constants: Callable[[Batch, Array], EngineFit] = lambda batch, values: to_engine(values),
+) -> Response:
+    """Log of each time; those of one batch are predicted together.
+
+    Parameters
+    ----------
+    batches : counted
+    asked : their measured values
+    constants : of a batch, from the numbers that a fit moves
+    """
     known: dict[int, tuple[bytes, dict[str, Any]]] = {}
 
     def respond(row: int, values: Array) -> Any:
         one = asked[row]
         key = values.tobytes()
         if known.get(one.batch, (b"",))[0] != key:
-            known[one.batch] = (key, batches[one.batch].predicted(to_engine(values)))
+            batch = batches[one.batch]
+            known[one.batch] = (key, batch.predicted(constants(batch, values)))
         times = known[one.batch][1][one.metric]
         return np.log(np.broadcast_to(times, (len(values),)) if values.ndim > 1 else times)
 
