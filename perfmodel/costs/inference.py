@@ -5,14 +5,13 @@ from __future__ import annotations
 from typing import Any, NamedTuple
 
 from perfmodel.costs.adapters import beside_adapters
+from perfmodel.costs.entering import entering, sample_length
 from perfmodel.costs.parts import parts
 from perfmodel.costs.serving_memory import Footprint, cache_bytes, footprints
-from perfmodel.errors import InputError
 from perfmodel.layers import Pass
 from perfmodel.model import Model
 from perfmodel.ops import ceil, certain, maximum, minimum
 from perfmodel.parallel import Parallel, Ranks, groups
-from perfmodel.walk import Entrance
 from perfmodel.work import Collective, Repeat, Serial, Transfer, Work, flops, held_bytes, total
 from perfmodel.workload import Inference, Served
 
@@ -132,27 +131,17 @@ def prefill_pass(model: Model, work: Served, layout: Parallel, *, sequences: Any
     InputError
         the model can't read what the workload gives it, or the length of its prompts is missing
     """
-    formats, prompt = work.formats, _length(model, work)
+    formats, prompt = work.formats, max(sample_length(model, work, "input_length", usual=1024), 1)
     computed = prompt - work.cached_length
-    p = Pass(
+    return entering(
+        model,
+        work,
+        layout,
         sequences=sequences,
         queries=computed,
         keys=prompt if work.cached_length else computed,
-        tp=layout.tp,
-        cp=layout.cp,
-        ep=layout.ep,
-        expert_tp=layout.tp_in_experts,
         expert_load=work.expert_imbalance,
-        deduplicated=layout.dispatch == "deduplicated",
-        overlap_shared=layout.overlap_shared,
-        sequence_parallel=layout.sequence_parallel,
-        dtype=formats.dtype,
-        core_dtype=formats.core_dtype,
-        operand_bytes=formats.operand_bytes,
         element_bytes=formats.element_bytes,
-        fused_attention=work.attention == "flash",
-        context=layout.context,
-        kernels=work.kernels,
         current_scaling=formats.current,
         forward_only=True,
         last_logits=work.output_length > 0,
@@ -164,8 +153,6 @@ def prefill_pass(model: Model, work: Served, layout: Parallel, *, sequences: Any
         replicated=certain(layout.dp == 1) and certain(layout.cp == 1),
         ungrouped=not work.grouped_cache,
     )
-    seen = (work.source_length, work.image_size, work.samples) if isinstance(work, Inference) else ()
-    return Entrance(*seen).opened(model, p, length=None)
 
 
 def decode_pass(work: Served, prompt: Pass, *, sequences: Any, context: Any) -> Pass:
@@ -288,22 +275,6 @@ def through_stages(
     sends = Repeat("pp sends", layout.pp - 1, Serial("pp send", hop))
     times = 1 if passes is None else (passes + layout.pp - 1) / layout.pp
     return Serial(name, (Repeat("passes", times, forward(model, p, work)), sends))
-
-
-def _length(model: Model, work: Served) -> Any:
-    """Tokens of one prompt, given or fixed by the model; 1 where images or signals say how many there are [-]."""
-    given, fixed = work.input_length, model.fixed_length
-    if model.input == "tokens" and fixed is None:
-        if given is None:
-            raise InputError(
-                f"{type(work).__name__}: input_length is missing: model {model.name!r} reads tokens; "
-                "nearest: input_length = 1024"
-            )
-        return max(given, 1)
-    if given is not None and given not in (0, fixed):
-        told = f"every sample has {fixed}" if fixed else "its length follows from what it sees"
-        raise InputError(f"model {model.name!r}: input_length = {given}, but {told}; leave it out")
-    return fixed or 1
 
 
 def _flops(model: Model, p: Pass, work: Inference) -> Any:
