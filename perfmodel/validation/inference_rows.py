@@ -8,7 +8,7 @@ from collections.abc import Mapping
 from typing import Any, NamedTuple
 
 from perfmodel.efficiency import Engine
-from perfmodel.errors import InputError, UnsupportedError
+from perfmodel.errors import UnsupportedError
 from perfmodel.hardware import Cluster, Device
 from perfmodel.model import Model
 from perfmodel.parallel import Parallel
@@ -17,6 +17,7 @@ from perfmodel.validation.formats import served_formats
 from perfmodel.validation.layouts import Degrees, served_degrees, split_as_can_be, whole_number
 from perfmodel.validation.models import row_model
 from perfmodel.validation.rows import HIDDEN_FROM_PREDICTION
+from perfmodel.validation.stated import parts_stated
 from perfmodel.workload import Inference, Serving, weight_format
 
 __all__ = ["FIXED", "InferenceJob", "inference_job", "row_engine"]
@@ -90,17 +91,10 @@ def row_engine(row: Row) -> Engine:
 
 def _completed(row: dict[str, Any], notes: list[str]) -> dict[str, Any]:
     """The row with its words in the format's own terms, and the numbers that follow from others."""
-    for key in ("hardware", "model"):
-        if not row.get(key):
-            raise KeyError(key)
-    if not isinstance(row["model"], Mapping):
-        raise InputError(f"model must be an object with the dimensions, not {type(row['model']).__name__}")
+    row["model"], stated = parts_stated(row)
     row["devices"] = whole_number(row.get("devices"), 1)
     row["devices_per_node"] = whole_number(row.get("devices_per_node"))
     row["hardware"] = row_device(row, notes).id
-    stated = row.get("parallel") or {}
-    if not isinstance(stated, Mapping):
-        raise InputError(f"parallel must be an object with the degrees, not {type(stated).__name__}")
     spread = served_degrees(row, notes)
     row["cores"] = _cores(stated, spread)
     row["parallel"] = spread
@@ -125,7 +119,6 @@ def _longest(row: Row) -> int | None:
 def _described(row: Row) -> dict[str, Any]:
     """The model in the words of training rows: experts apart from dense layers, images by their side."""
     given = dict(row["model"])
-    given["name"] = str(given.get("name") or given.get("family") or "model")
     if given.get("experts") and not given.get("moe_ffn"):
         given["moe_ffn"], given["ffn"] = given.get("ffn"), given.get("ffn_dense") or given.get("ffn")
     if given.get("dense_layers") and not given.get("first_dense_layers"):
