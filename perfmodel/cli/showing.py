@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-import re
 import sys
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Annotated, Any, NamedTuple, cast
+from typing import Annotated, Any, NamedTuple, cast, get_args
 
 import typer
 
@@ -15,7 +14,7 @@ from perfmodel.cli.app import FITS, Json, app, print_json
 from perfmodel.errors import InputError, unknown
 from perfmodel.hardware import links
 from perfmodel.report.description import CONTEXT, described, model_table
-from perfmodel.specs import Spec, field_docs, kind_named, schemas, write_schemas
+from perfmodel.specs import Spec, field_units, kind_named, schemas, write_schemas
 from perfmodel.units import Dimension
 from perfmodel.units import show as shown
 
@@ -137,16 +136,15 @@ def _lines(title: str, described: dict[str, Any]) -> str:
 def _printed(spec: Spec) -> dict[str, Any]:
     """Fields of a specification, quantities with the unit that their description names."""
     found: dict[str, Any] = {}
-    docs = field_docs(type(spec))
+    units = field_units(type(spec))
     for name in type(spec).model_fields:
-        value = getattr(spec, name)
-        unit = re.search(r"\[(B|B/s|FLOP/s|s|Hz|W)\]", docs.get(name, ""))
+        value, unit = getattr(spec, name), units.get(name)
         if isinstance(value, Spec):
             value = _printed(value)
         elif isinstance(value, dict):
             value = {key: _printed(one) if isinstance(one, Spec) else one for key, one in value.items()}
-        elif unit and value is not None:
-            value = shown(value, cast("Dimension", unit[1]))
+        elif unit in get_args(Dimension) and value is not None:
+            value = shown(value, cast("Dimension", unit))
         found[name] = list(value) if isinstance(value, tuple) else value
     return {name: value for name, value in found.items() if name not in ("id", "name")}
 

@@ -6,7 +6,7 @@ editor.
 """
 
 from perfmodel.specs.catalogue import Catalogue, bundled_folder, kind_named
-from perfmodel.specs.describing import field_docs
+from perfmodel.specs.describing import field_docs, field_units
 from perfmodel.specs.reading import read_yaml
 from perfmodel.specs.schema import schemas, write_schemas
 from perfmodel.specs.spec import SourcedSpec, Spec
@@ -17,6 +17,7 @@ __all__ = [
     "Spec",
     "bundled_folder",
     "field_docs",
+    "field_units",
     "kind_named",
     "read_yaml",
     "schemas",
