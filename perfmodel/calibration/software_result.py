@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from html import escape
 from pathlib import Path
 from typing import Any, NamedTuple, Self
 
@@ -194,30 +195,52 @@ class SoftwareCalibration:
         return "\n".join(self._lines())
 
     def _lines(self) -> Iterator[str]:
-        yield f"{self.software.name} ({self.software.id}), from {self.runs} rows"
+        yield self._title
         yield "\nmedian / 90th percentile error, and bias, of the bundled constants, of those that were fitted, and of"
         yield f"fits that did not see the row ({self.unseen})"
-        yield f"  {'':<26}{'values':>6}{'before':>24}{'fitted':>24}{'held out':>24}"
+        for name, *cells in self._errors():
+            yield f"  {name:<26}{cells[0]:>6}" + "".join(f"{cell:>24}" for cell in cells[1:])
+        for line in self._told():
+            yield f"\n{line}"
+        for architecture in self.architectures:
+            yield f"\nconstants on {architecture}"
+            for name, old, new in self._constants(architecture):
+                yield f"  {name:<16}{old:>12} -> {new}"
+
+    def _repr_html_(self) -> str:
+        tables = [_table(f"errors; held out: {self.unseen}", self._errors())]
+        for architecture in self.architectures:
+            rows = [("", "before", "now"), *self._constants(architecture)]
+            tables.append(_table(f"constants on {architecture}", rows))
+        told = "".join(f"<p>{escape(line)}</p>" for line in self._told())
+        return f"<div><p><b>{escape(self._title)}</b></p>{''.join(tables)}{told}</div>"
+
+    @property
+    def _title(self) -> str:
+        return f"{self.software.name} ({self.software.id}), from {self.runs} rows"
+
+    def _errors(self) -> Iterator[tuple[str, ...]]:
+        """A table of errors by what was measured: median, 90th percentile, bias."""
+        yield "", "values", "before", "fitted", "held out"
         several = {"all": self.errors} if len(self.metrics) > 1 else {}
         for name, errors in (several | self.metrics).items():
-            cells = "".join(f"{_told(one):>24}" for one in errors)
-            yield f"  {name:<26}{errors.before.rows:>6}{cells}"
+            yield name, str(errors.before.rows), *map(_spread, errors)
+
+    def _constants(self, architecture: str) -> Iterator[tuple[str, str, str]]:
+        """Constants before and after."""
+        before, now = (each.fit(architecture) for each in (self.start, self.software))
+        for name in type(now).model_fields:
+            yield name, _shown(name, getattr(before, name)), _shown(name, getattr(now, name))
+
+    def _told(self) -> Iterator[str]:
+        """The band, and what had no say."""
         if self.band is not None:
             low, high = self.band
             own = self.software.residuals != self.start.residuals
             whose = "" if own else f", by the errors of {self.start.id}"
-            yield f"\neight such measurements in ten lie {low:+.0%} to {high:+.0%} from their prediction{whose}"
-        for architecture in self.architectures:
-            yield f"\nconstants on {architecture}"
-            yield from self._constants(architecture)
+            yield f"eight such measurements in ten lie {low:+.0%} to {high:+.0%} from their prediction{whose}"
         for reason, count in self.skipped.items():
-            yield f"\n{count} rows not used: {reason}"
-
-    def _constants(self, architecture: str) -> Iterator[str]:
-        before, now = (each.fit(architecture) for each in (self.start, self.software))
-        for name in type(now).model_fields:
-            old, new = (_shown(name, getattr(each, name)) for each in (before, now))
-            yield f"  {name:<16}{old:>12} -> {new}"
+            yield f"{count} rows not used: {reason}"
 
 
 @dataclass(frozen=True)
@@ -259,10 +282,22 @@ class Calibrations:
     def __str__(self) -> str:
         return "\n\n".join(f"{kind} rows: {one}" for kind, one in self.parts.items())
 
+    def _repr_html_(self) -> str:
+        return "".join(one._repr_html_() for one in self.parts.values())
 
-def _told(one: Spread) -> str:
+
+def _spread(one: Spread) -> str:
     return f"{one.median:.1%} / {one.p90:.0%} {one.bias:+.1%}" if one.rows else "-"
 
 
 def _shown(name: str, value: float) -> str:
     return show(value, "s") if name in SECONDS else f"{value:.3g}"
+
+
+def _table(title: str, rows: Iterable[tuple[str, ...]]) -> str:
+    """Rows in HTML, the first of them the names of columns."""
+    head, *body = rows
+    names = "".join(f"<th>{escape(name)}</th>" for name in head)
+    cells = "".join(f"<tr>{''.join(f'<td>{escape(cell)}</td>' for cell in row)}</tr>" for row in body)
+    caption = f"<caption style='text-align:left'>{escape(title)}</caption>"
+    return f"<table>{caption}<thead><tr>{names}</tr></thead><tbody>{cells}</tbody></table>"

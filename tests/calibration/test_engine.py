@@ -174,6 +174,9 @@ def test_it_prints_and_is_json(found):
         assert words in printed
     json.dumps(found.to_dict(), allow_nan=False)
     assert found.to_dict()["kind"] == "engine"
+    page = found._repr_html_()
+    assert page.count("<table>") == page.count("</table>") == 2
+    assert "constants on hopper" in page
 
 
 def test_rows_that_have_no_say_are_told_with_their_reason():
@@ -224,6 +227,7 @@ def test_training_and_inference_are_fitted_apart(tmp_path):
     assert [type(one).__name__ for one in both.sets] == ["Software", "Engine"]
     assert "training rows:" in str(both)
     assert "inference rows:" in str(both)
+    assert both._repr_html_().count("constants on") == 2
     json.dumps(both.to_dict(), allow_nan=False)
     stack, engine = both.save(tmp_path / "mine.yaml")
     assert pm.Software.load(str(tmp_path / "mine-training.yaml")) == stack
