@@ -18,6 +18,7 @@ from perfmodel.calibration.batches import (
     quantities,
     thinned,
 )
+from perfmodel.calibration.constants import rounded
 from perfmodel.calibration.engine_constants import ENGINE_CONSTANTS, engine_centre, to_engine
 from perfmodel.calibration.hierarchy import Joint, Levels, Response, fit_jointly, refit
 from perfmodel.calibration.software import quantiles
@@ -280,15 +281,10 @@ def renewed(engines: Engines, engine: Engine, band: Residuals, errors: Array) ->
         else (0.0, 0.0)
     )
     return engine.replace(
-        constants=_rounded(engines.constants(engine)),
-        on={architecture: _rounded(engines.constants(engine, architecture)) for architecture in sorted(own)},
+        constants=rounded(engines.constants(engine)),
+        on={architecture: rounded(engines.constants(engine, architecture)) for architecture in sorted(own)},
         residuals=band,
         residual=f"median error {size:.1%}, bias {bias:+.1%} of {len(errors)} times, {unseen}"
         if len(errors)
         else "no batch of its own: constants typical of its runtime",
     )
-
-
-def _rounded(fit: EngineFit) -> EngineFit:
-    """Three digits: more than the batches can tell."""
-    return EngineFit(**{name: float(f"{value:.3g}") for name, value in fit.model_dump().items()})
