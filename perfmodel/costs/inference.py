@@ -10,14 +10,14 @@ from perfmodel.costs.parts import parts
 from perfmodel.costs.serving_memory import Footprint, cache_bytes, footprints
 from perfmodel.layers import Pass
 from perfmodel.model import Model
-from perfmodel.ops import ceil, certain, maximum, minimum
+from perfmodel.ops import ceil, certain, floor, greater, log2, maximum, minimum, power, where
 from perfmodel.parallel import Parallel, Ranks, groups
 from perfmodel.work import Collective, Repeat, Serial, Transfer, Work, flops, held_bytes, total
 from perfmodel.workload import Inference, Served
 
 __all__ = [
-    "InferenceCosts", "decode_pass", "decode_step", "forward", "inference_costs", "prefill_pass", "prompts",
-    "through_stages",
+    "InferenceCosts", "decode_pass", "decode_step", "forward", "inference_costs", "parts_of", "prefill_pass",
+    "prompts", "through_stages",
 ]  # fmt: skip
 
 
@@ -58,6 +58,7 @@ def inference_costs(
     layout: Parallel,
     *,
     pipelined: bool = True,
+    part_tokens: int | None = None,
     reserved: bool = True,
     pass_tokens: Any = None,
 ) -> InferenceCosts:
@@ -69,6 +70,7 @@ def inference_costs(
     work : the batch
     layout : degrees of parallelism, dp set
     pipelined : a pipeline has a part of the batch in every stage; else one at a time
+    part_tokens : see `parts_of` [-]
     reserved : the cache keeps every position, also those that a window has passed
     pass_tokens : most tokens that the engine takes into one pass, whose activations are alive together; None is all [-]
 
@@ -81,11 +83,13 @@ def inference_costs(
     Pope et al. (2022), Efficiently Scaling Transformer Inference, arXiv:2211.05102
     """
     replica = work.batch / layout.dp  # type: ignore[operator]  # dp is set
-    in_flight = minimum(layout.pp, maximum(replica, 1)) if pipelined else 1
-    passes = in_flight if work.passes is None else work.passes
-    sequences = replica / passes
-    prompt = prefill_pass(model, work, layout, sequences=sequences)
-    token = decode_pass(work, prompt, sequences=sequences, context=work.context)
+    passes = streams = work.passes
+    if passes is None:
+        length = _length(model, work) - work.cached_length
+        stages = layout.pp if pipelined else 1
+        passes, streams = (parts_of(replica, stages, each, part_tokens) for each in (length, 1.0))
+    prompt = prefill_pass(model, work, layout, sequences=replica / passes)
+    token = decode_pass(work, prompt, sequences=replica / streams, context=work.context)
     step = decode_step(model, work, token, layout) if work.decoded else None
     return InferenceCosts(
         prefill=prompts(model, work, prompt, layout, passes=passes) if work.prefills else None,
@@ -102,13 +106,41 @@ def inference_costs(
         ),
         prefill_flops=_flops(model, prompt, work) if work.prefills else 0.0,
         decode_flops=_flops(model, token, work) if work.decoded else 0.0,
-        held=0.0 if step is None else passes / layout.pp * total(step, held_bytes),
+        held=0.0 if step is None else streams / layout.pp * total(step, held_bytes),
         samples=work.batch,
         entered=prompt,
         groups=groups(layout),
         dtype=prompt.dtype,
         core_dtype=prompt.core_dtype,
     )
+
+
+def parts_of(sequences: Any, stages: Any, length: Any, most: int | None) -> Any:
+    """Parts of a batch that are in a pipeline together [-].
+
+    Parameters
+    ----------
+    sequences : of a replica [-]
+    stages : of the pipeline [-]
+    length : tokens of each sequence in this pass [-]
+    most : tokens of a part, past which it is halved, where the batch is cut by the stages only if they divide it; None
+        fills every stage, as far as the sequences go [-]
+
+    References
+    ----------
+    NVIDIA/FasterTransformer, utils/nccl_utils.cc, getLocalBatchSize
+
+    Examples
+    --------
+    >>> [parts_of(8.0, 3.0, 128.0, most) for most in (None, 2048, 512)]
+    [3.0, 1.0, 2.0]
+    """
+    if most is None:
+        return minimum(stages, maximum(sequences, 1))
+    each = sequences / stages
+    even = where(greater(each, floor(each)), 1, stages)
+    halvings = ceil(log2(maximum(sequences / even * length / most, 1)))
+    return where(greater(stages, 1), minimum(even * power(2, halvings), maximum(sequences, 1)), 1)
 
 
 def _largest(p: Pass, tokens: Any) -> Pass:
@@ -149,6 +181,7 @@ def prefill_pass(model: Model, work: Served, layout: Parallel, *, sequences: Any
         expert_bytes=formats.expert_bytes if formats.expert_bytes != formats.weight_bytes else None,
         head_bytes=formats.head_bytes if formats.head_bytes != formats.element_bytes else None,
         kv_bytes=formats.kv_bytes if formats.kv_bytes != formats.element_bytes else None,
+        unpack_rows=work.unpack_rows,
         kv_split=layout.kv_split,
         replicated=certain(layout.dp == 1) and certain(layout.cp == 1),
         ungrouped=not work.grouped_cache,

@@ -46,8 +46,17 @@ class EngineRecipe(Recipe):
     """Products of fp16 are summed in fp16, at the higher rate that some devices have for it."""
     ungrouped_on: tuple[str, ...] = ()
     """Architectures on which decode reads a cached key once for each query head, not once for those that share it."""
+    encoder_kernel: int = Field(default=0, ge=0)
+    """Positions up to which encoders in 16 or 8 bits attend in one kernel, whatever `attention` says [-]."""
+    quantised_throughout: bool = False
+    """Encoders and networks of convolutions in 8 bits stay in 8 bits between their products; see `Inference`."""
+    unpack_rows: int | None = Field(default=None, ge=0)
+    """Tokens of a pass from which packed weights are first written out in 16 bits; null unpacks them on the way [-]."""
     pipelined: bool = True
     """A pipeline has a part of the batch in every stage; else one at a time."""
+    part_tokens: int | None = Field(default=None, ge=1)
+    """A pipeline's parts are as many as its stages only where these divide the batch, else one; each is halved until its
+    prompts have no more tokens than this. Null: as many as stages [-]."""
     memory_share: float = Field(default=0.9, gt=0, le=1)
     """Of the device's memory, what the engine takes (vLLM's gpu_memory_utilization) [-]."""
     keeps_all: bool = True

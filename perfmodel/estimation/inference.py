@@ -46,6 +46,7 @@ def estimate_inference(
         work,
         layout,
         pipelined=recipe.pipelined,
+        part_tokens=recipe.part_tokens,
         reserved=recipe.keeps_all,
         pass_tokens=recipe.prefill_tokens if recipe.chunked else None,
     )

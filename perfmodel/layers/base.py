@@ -9,6 +9,7 @@ from typing import Any
 from perfmodel.layers.passes import Pass
 from perfmodel.layers.results import Result
 from perfmodel.layers.weight import Weight
+from perfmodel.ops import greater, where
 from perfmodel.specs import Spec
 from perfmodel.work import Collective, Matmul, Overlap, Repeat, Serial, Stream, Work
 
@@ -213,7 +214,15 @@ def linear_forward(name: str, p: Pass, *, tokens: Any, inputs: Any, outputs: Any
         p.element_bytes,
         quantise_bytes=quantised,
         weight_bytes=p.weight_bytes,
+        unpacked=_unpacked(p, tokens),
     )
+
+
+def _unpacked(p: Pass, tokens: Any) -> Any:
+    """1 where packed weights are written out before the product of so many tokens, else 0 [-]."""
+    if p.weight_bytes is None or p.unpack_rows is None:
+        return 0.0
+    return where(greater(p.unpack_rows, tokens), 0.0, 1.0)
 
 
 def _quantise_bytes(p: Pass, elements: Any) -> Any:

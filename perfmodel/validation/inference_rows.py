@@ -7,9 +7,10 @@ import re
 from collections.abc import Mapping
 from typing import Any, NamedTuple
 
-from perfmodel.efficiency import Engine
+from perfmodel.efficiency import Engine, EngineRecipe
 from perfmodel.errors import UnsupportedError
 from perfmodel.hardware import Cluster, Device
+from perfmodel.layers import WindowAttention
 from perfmodel.model import Model
 from perfmodel.parallel import Parallel
 from perfmodel.validation.clusters import row_cluster, row_device
@@ -33,6 +34,8 @@ USUAL_OUTPUT = 128
 BENCHMARK_REQUESTS = 10
 """Requests of each user of a benchmark at a fixed concurrency: scripts of vLLM, TensorRT-LLM and InferenceMAX send ten
 times the concurrency, all users beginning at once [-]."""
+SIXTEEN = 16
+"""Bits of a weight that is not quantised, of those that have a kernel for attention [-]."""
 USUAL_IMAGES = 256
 """Images that a device has at once where only the largest throughput was asked for [-]."""
 
@@ -142,11 +145,12 @@ def _work(row: Row, model: Model, device: Device, notes: list[str]) -> Inference
     shared = {
         **_lengths(row, model, phase == "prefill", notes),
         **_formats(row, device, notes),
-        "attention": recipe.attention,
         "kernels": recipe.kernels,
+        "unpack_rows": recipe.unpack_rows,
         "grouped_cache": device.architecture.lower() not in recipe.ungrouped_on,
         "prompt_chunk": recipe.prefill_tokens if recipe.chunked else None,
     }
+    shared |= _encoded(row, model, recipe, shared["weight_dtype"])
     batch = whole_number(row.get("batch"))
     if phase in SERVED and batch is None and model.input == "tokens":
         users = whole_number(row.get("concurrency"))
@@ -160,6 +164,19 @@ def _work(row: Row, model: Model, device: Device, notes: list[str]) -> Inference
         batch = USUAL_IMAGES * int(row["devices"])
         notes.append(f"the batch is not stated: taken as {USUAL_IMAGES} a device")
     return Inference(batch=batch * int(row["cores"]), **shared)
+
+
+def _encoded(row: Row, model: Model, recipe: EngineRecipe, weights: str) -> dict[str, Any]:
+    """How attention is done, and what encoders and networks of convolutions do that models with a head don't."""
+    alone = model.head is None
+    stored = weight_format(weights)
+    windows = [layer.side**2 for layer, _ in model.layers() if isinstance(layer, WindowAttention) and layer.side]
+    positions = max(windows, default=whole_number(row.get("input_len"), 0) or 0)
+    one_kernel = alone and stored.bits <= SIXTEEN and 0 < positions <= recipe.encoder_kernel
+    return {
+        "attention": "flash" if one_kernel else recipe.attention,
+        "quantised_throughout": alone and stored.computes == "int8" and recipe.quantised_throughout,
+    }
 
 
 def _formats(row: Row, device: Device, notes: list[str]) -> dict[str, Any]:
