@@ -5,8 +5,9 @@ from __future__ import annotations
 from typing import Any, NamedTuple
 
 from perfmodel.costs.adapters import beside_adapters
+from perfmodel.costs.casting import cast_weights
 from perfmodel.costs.entering import entering, sample_length
-from perfmodel.costs.parts import parts
+from perfmodel.costs.parts import Part, parts
 from perfmodel.costs.serving_memory import Footprint, cache_bytes, footprints
 from perfmodel.layers import Pass
 from perfmodel.model import Model
@@ -222,11 +223,16 @@ def forward(model: Model, p: Pass, work: Served) -> Serial:
     """
     found = parts(model, p)
     blocks = [
-        Repeat("layers", block.repeat, beside_adapters(Serial("layer", block.forward()), block, p, work))
+        Repeat("layers", block.repeat, beside_adapters(_through("layer", block, p, work), block, p, work))
         for block in found.blocks
     ]
-    ends = (Serial("entry", found.entry.forward()), Serial("exit", found.exit.forward()))
+    ends = (_through("entry", found.entry, p, work), _through("exit", found.exit, p, work))
     return Serial("forward", (ends[0], *blocks, ends[1]))
+
+
+def _through(name: str, part: Part, p: Pass, work: Served) -> Serial:
+    casts = cast_weights(part.plain, p) if work.casts_weights else ()
+    return Serial(name, (*casts, *part.forward()))
 
 
 def decode_step(model: Model, work: Served, token: Pass, layout: Parallel) -> Work:

@@ -50,6 +50,8 @@ class EngineRecipe(Recipe):
     """Positions up to which encoders in 16 or 8 bits attend in one kernel, whatever `attention` says [-]."""
     quantised_throughout: bool = False
     """Encoders and networks of convolutions in 8 bits stay in 8 bits between their products; see `Inference`."""
+    casts_weights: bool = False
+    """16 bits are automatic mixed precision: weights are kept in 32, and cast in each pass."""
     unpack_rows: int | None = Field(default=None, ge=0)
     """Tokens of a pass from which packed weights are first written out in 16 bits; null unpacks them on the way [-]."""
     pipelined: bool = True

@@ -146,6 +146,7 @@ def _work(row: Row, model: Model, device: Device, notes: list[str]) -> Inference
         **_lengths(row, model, phase == "prefill", notes),
         **_formats(row, device, notes),
         "kernels": recipe.kernels,
+        "casts_weights": _mixed(row, recipe),
         "unpack_rows": recipe.unpack_rows,
         "grouped_cache": device.architecture.lower() not in recipe.ungrouped_on,
         "prompt_chunk": recipe.prefill_tokens if recipe.chunked else None,
@@ -164,6 +165,12 @@ def _work(row: Row, model: Model, device: Device, notes: list[str]) -> Inference
         batch = USUAL_IMAGES * int(row["devices"])
         notes.append(f"the batch is not stated: taken as {USUAL_IMAGES} a device")
     return Inference(batch=batch * int(row["cores"]), **shared)
+
+
+def _mixed(row: Row, recipe: EngineRecipe) -> bool:
+    """Whether weights are kept in 32 bits and cast: the row says so, or the engine does it to compute in 16."""
+    stated = str(row.get("weight_dtype") or "").casefold()
+    return "amp" in stated or (recipe.casts_weights and stated in ("fp16", "bf16"))
 
 
 def _encoded(row: Row, model: Model, recipe: EngineRecipe, weights: str) -> dict[str, Any]:

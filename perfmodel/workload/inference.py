@@ -44,6 +44,8 @@ class Served(Spec):
     """Whose kernels do pointwise work; see `Training`. Fused ones attend from a cache without storing scores."""
     grouped_cache: bool = True
     """Decode reads a cached key once for all query heads that share it; else once for each."""
+    casts_weights: bool = False
+    """Weights of products are kept in 32 bits and cast in each pass (automatic mixed precision)."""
     unpack_rows: int | None = Field(default=None, ge=0, le=10**9)
     """Tokens of a pass from which packed weights are first written out in 16 bits, and read back by a plain product;
     None unpacks them on the way [-]."""
