@@ -344,8 +344,9 @@ def memory_bytes(leaf: Leaf) -> Any:
     32.0
     """
     if isinstance(leaf, Matmul):
-        weights = leaf.operand_bytes if leaf.weight_bytes is None else leaf.weight_bytes
-        weights = weights + 2 * leaf.unpacked * leaf.operand_bytes
+        weights = leaf.operand_bytes
+        if leaf.weight_bytes is not None:
+            weights = leaf.weight_bytes + 2 * leaf.unpacked * leaf.operand_bytes
         operands = leaf.k * (leaf.operand_bytes * leaf.m + weights * leaf.n)
         result = leaf.result_bytes * leaf.m * leaf.n * (2 if leaf.accumulate else 1)
         return leaf.batch * (operands + result) + leaf.quantise_bytes

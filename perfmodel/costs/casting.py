@@ -25,8 +25,8 @@ def cast_weights(layers: Iterable[Layer], p: Pass) -> tuple[Work, ...]:
 
     References
     ----------
-    Micikevicius et al. (2018), Mixed Precision Training, arXiv:1710.03740; torch.autocast casts each weight once a pass,
-    TensorFlow's auto_mixed_precision puts a cast behind each variable
+    Micikevicius et al. (2018), Mixed Precision Training, arXiv:1710.03740; torch.autocast casts each weight
+    once a pass, TensorFlow's auto_mixed_precision puts a cast behind each variable
 
     Examples
     --------

@@ -83,8 +83,9 @@ def inference_costs(
     ----------
     Pope et al. (2022), Efficiently Scaling Transformer Inference, arXiv:2211.05102
     """
-    replica = work.batch / layout.dp  # type: ignore[operator]  # dp is set
-    passes = streams = work.passes
+    replica: Any = work.batch / layout.dp  # type: ignore[operator]  # dp is set
+    passes: Any = work.passes
+    streams: Any = work.passes
     if passes is None:
         length = _length(model, work) - work.cached_length
         stages = layout.pp if pipelined else 1

@@ -57,8 +57,8 @@ class EngineRecipe(Recipe):
     pipelined: bool = True
     """A pipeline has a part of the batch in every stage; else one at a time."""
     part_tokens: int | None = Field(default=None, ge=1)
-    """A pipeline's parts are as many as its stages only where these divide the batch, else one; each is halved until its
-    prompts have no more tokens than this. Null: as many as stages [-]."""
+    """A pipeline's parts are as many as its stages only where these divide the batch, else one; each is halved until
+    its prompts have no more tokens than this. Null: as many as stages [-]."""
     memory_share: float = Field(default=0.9, gt=0, le=1)
     """Of the device's memory, what the engine takes (vLLM's gpu_memory_utilization) [-]."""
     keeps_all: bool = True

@@ -34,7 +34,7 @@ class BatchNorm(Layer):
         return tuple(Weight(name, (self.width,), "norm", None) for name in ("weight", "bias"))
 
     def forward(self, p: Pass) -> Work:
-        """Read for the statistics, read again with what is added, write; without a backward the statistics are known."""
+        """Read for the statistics, read again with what is added, write; statistics of inference are known."""
         if p.forward_only:
             return self._inferred(p)
         parts = {"batch norm": 3, "add": 3 * self.adds, "activation": 2 if self.activation else 0}

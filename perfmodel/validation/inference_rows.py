@@ -177,7 +177,9 @@ def _encoded(row: Row, model: Model, recipe: EngineRecipe, weights: str) -> dict
     """How attention is done, and what encoders and networks of convolutions do that models with a head don't."""
     alone = model.head is None
     stored = weight_format(weights)
-    windows = [layer.side**2 for layer, _ in model.layers() if isinstance(layer, WindowAttention) and layer.side]
+    windows = [
+        layer.side**2 for layer, _ in model.layers() if isinstance(layer, WindowAttention) and layer.side
+    ]
     positions = max(windows, default=whole_number(row.get("input_len"), 0) or 0)
     one_kernel = alone and stored.bits <= SIXTEEN and 0 < positions <= recipe.encoder_kernel
     return {

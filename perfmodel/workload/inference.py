@@ -50,8 +50,8 @@ class Served(Spec):
     """Tokens of a pass from which packed weights are first written out in 16 bits, and read back by a plain product;
     None unpacks them on the way [-]."""
     quantised_throughout: bool = False
-    """Products in fewer bits hand their results on in these bits, attention and pointwise work in between included; else
-    a kernel before each product quantises what comes in 16 bits."""
+    """Products in fewer bits hand their results on in these bits, attention and pointwise work in between included;
+    else a kernel before each product quantises what comes in 16 bits."""
     prompt_chunk: int | None = Field(default=None, ge=1, le=10**9)
     """Most tokens of one prompt that pass together; None is all of them [-]."""
     expert_imbalance: float = Field(default=1, ge=1, le=10**4)
