@@ -17,7 +17,8 @@ def stored_core(
     """Batched products over full score matrices: such kernels compute what the mask later drops.
 
     Heads change places with positions in copies. Megatron-LM's products read queries, keys and values where they lie;
-    it copies the result, and backward joins three gradients. Modelling code and XLA copy all four, each way.
+    it copies the result, and backward joins three gradients. Modelling code and XLA copy all four, each way. Engines of
+    inference copy queries, keys and values in one kernel, which adds their biases, and the result in another.
 
     Parameters
     ----------
@@ -35,7 +36,8 @@ def stored_core(
     References
     ----------
     NVIDIA/Megatron-LM, CoreAttention: context_layer.permute(2, 0, 1, 3).contiguous(); transformers,
-    transpose_for_scores
+    transpose_for_scores; NVIDIA/FasterTransformer, GptContextAttentionLayer.cc: invokeAddFusedQKVBiasTranspose,
+    invokeTransposeQKV
 
     Examples
     --------
@@ -71,7 +73,9 @@ def stored_core(
 
 def _placed(p: Pass, inputs: Any, result: Any, *, backward: bool) -> Stream:
     """Copies that bring heads next to their positions, or back: read and written."""
-    if p.kernels in ("fused", "inductor"):
+    if p.kernels == "fused" and p.forward_only and not p.decode:
+        moved, launches = inputs + result, 2
+    elif p.kernels in ("fused", "inductor"):
         moved, launches = (inputs, 1) if backward else (result, 1)
     else:
         moved, launches = inputs + result, 4
