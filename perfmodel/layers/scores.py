@@ -12,13 +12,14 @@ __all__ = ["stored_core"]
 
 
 def stored_core(
-    p: Pass, *, batch: Any, keys: Any, key_dim: Any, value_dim: Any, wide: Any = 1, backward: bool = False
-) -> Serial:
+    p: Pass, *, batch: Any, keys: Any, key_dim: Any, value_dim: Any, wide: Any = 1, backward: bool = False,
+    biased: bool = False,
+) -> Serial:  # fmt: skip
     """Batched products over full score matrices: such kernels compute what the mask later drops.
 
     Heads change places with positions in copies. Megatron-LM's products read queries, keys and values where they lie;
     it copies the result, and backward joins three gradients. Modelling code and XLA copy all four, each way. Engines of
-    inference copy queries, keys and values in one kernel, which adds their biases, and the result in another.
+    inference place queries, keys and values by the kernel that adds their biases, and the result by another.
 
     Parameters
     ----------
@@ -28,6 +29,7 @@ def stored_core(
     key_dim, value_dim : of one head [-]
     wide : bytes of the softmax's result over those of an activation [-]
     backward : the four products of the gradients
+    biased : queries, keys and values get biases
 
     Returns
     -------
@@ -59,7 +61,7 @@ def stored_core(
     mask = 1 / p.element_bytes
     dropped = (over_scores("attention dropout", Crossings(2 + mask, 2 + mask)),) if p.dropout else ()
     soft = over_scores("softmax", softmax(p.kernels, wide=wide))
-    placed = _placed(p, inputs, result, backward=backward)
+    placed = _placed(p, inputs, result, backward=backward, biased=biased)
     if not backward:
         first, last = (
             product("scores", rows, keys, key_dim),
@@ -71,9 +73,9 @@ def stored_core(
     return Serial("core backward", (*values, *dropped, soft, *gradients, placed))
 
 
-def _placed(p: Pass, inputs: Any, result: Any, *, backward: bool) -> Stream:
+def _placed(p: Pass, inputs: Any, result: Any, *, backward: bool, biased: bool) -> Stream:
     """Copies that bring heads next to their positions, or back: read and written."""
-    if p.kernels == "fused" and p.forward_only and not p.decode:
+    if p.kernels == "fused" and p.forward_only and biased and not p.decode:
         moved, launches = inputs + result, 2
     elif p.kernels in ("fused", "inductor"):
         moved, launches = (inputs, 1) if backward else (result, 1)
