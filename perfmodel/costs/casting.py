@@ -30,7 +30,7 @@ def cast_weights(layers: Iterable[Layer], p: Pass) -> tuple[Work, ...]:
 
     Examples
     --------
-    >>> from perfmodel.layers import Linear
+    >>> from perfmodel.layers.linear import Linear
     >>> cast_weights([Linear(inputs=8, outputs=4, bias=True)], Pass(1, 1, 1))
     (Stream(name='cast weights', bytes=216.0, kind='copy', launches=2),)
     """
