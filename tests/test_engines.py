@@ -157,3 +157,25 @@ def test_parts_of_a_pipeline_are_halved(sequences: int, stages: int, length: int
 
 def test_parts_fill_the_pipeline_where_nothing_else_is_known() -> None:
     assert [parts_of(batch, 4, 128, None) for batch in (1, 3, 64)] == [1, 3, 4]
+
+
+def test_hosts_that_launch_messages_make_each_longer() -> None:
+    there = pm.Cluster.of("a100-sxm-80gb", 8)
+    fits = pm.Efficiency.serving("Ampere", "FasterTransformer")
+    quick = fits.replace(host__message=0.0)
+    work = pm.Inference(batch=8, input_length=2048, output_length=2)
+
+    def longer(tp: int, **changes: object) -> float:
+        slow, fast = (
+            pm.estimate(LLAMA, work.replace(**changes), pm.Parallel(tp=tp), there, efficiency=one)
+            for one in (fits, quick)
+        )
+        return slow.decode_time - fast.decode_time
+
+    assert longer(8) == pytest.approx((2 * 32 + 2) * fits.host.message)  # two a layer, and one at each end
+    assert longer(8, graphs=True) == longer(1) == 0
+
+
+def test_messages_are_launched_where_steps_are_not_captured() -> None:
+    found = {name: Engine.load(name).launches_messages for name in ("vllm", "vllm-2023", "tensorrt-llm-0")}
+    assert found == {"vllm": False, "vllm-2023": True, "tensorrt-llm-0": False}

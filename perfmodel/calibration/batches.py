@@ -150,7 +150,12 @@ def counted_batches(rows: Iterable[Row]) -> list[Batch]:
         except (InputError, KeyError):  # `validate` says why
             continue
         recipe, device = job.engine.recipe, job.cluster.device
-        changes = {"half_sums": recipe.half_sums, "direct": recipe.direct, "software": job.engine.id}
+        changes = {
+            "half_sums": recipe.half_sums,
+            "direct": recipe.direct,
+            "launched_messages": recipe.launches_messages,
+            "software": job.engine.id,
+        }
         fits = Efficiency.of(device.architecture, device=device.id).model_copy(update=changes)
         found.append(Batch(row, job, costs, fits))
     return found

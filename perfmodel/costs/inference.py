@@ -87,7 +87,7 @@ def inference_costs(
     passes: Any = work.passes
     streams: Any = work.passes
     if passes is None:
-        length = _length(model, work) - work.cached_length
+        length = sample_length(model, work, "input_length", usual=1024) - work.cached_length
         stages = layout.pp if pipelined else 1
         passes, streams = (parts_of(replica, stages, each, part_tokens) for each in (length, 1.0))
     prompt = prefill_pass(model, work, layout, sequences=replica / passes)

@@ -72,6 +72,11 @@ class EngineRecipe(Recipe):
     chunked: bool = True
     """Prompts are cut to what a pass has room for, and share it with decode; else a pass is for prompts alone."""
 
+    @property
+    def launches_messages(self) -> bool:
+        """Messages are the library's, and hosts launch each of them."""
+        return not (self.graphs or self.direct)
+
 
 class Engine(Software):
     """An inference engine, or a family of its releases.

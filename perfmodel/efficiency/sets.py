@@ -71,6 +71,8 @@ class Efficiency(SourcedSpec):
     """Products of fp16 are summed in fp16, at the higher rate that some devices have for it."""
     direct: bool = False
     """All-reduces within a node may be kernels of the software's own that read their peers' memory."""
+    launched_messages: bool = False
+    """Outside captured graphs, messages are the library's, and hosts launch each of them."""
     residual: str
     """How well the fits hold on data they did not see."""
     software: str = ""
@@ -206,6 +208,7 @@ class Efficiency(SourcedSpec):
             spread=software.residuals,
             half_sums=recipe is not None and recipe.half_sums,
             direct=recipe is not None and recipe.direct,
+            launched_messages=recipe is not None and recipe.launches_messages,
             sources=(*self.sources, *software.sources),
         )
 
