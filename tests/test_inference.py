@@ -8,6 +8,7 @@ from hypothesis import strategies as st
 
 import perfmodel as pm
 from perfmodel.costs.inference import inference_costs
+from perfmodel.efficiency import EngineRecipe
 from perfmodel.errors import InputError
 from perfmodel.estimation.inference import fullest, phases
 from perfmodel.estimation.machine import machine
@@ -233,7 +234,8 @@ def seconds_and_bytes(batch, tp, bandwidth, cluster=None):
     }
     rates = rates._replace(bandwidth=bandwidth, matmul=fits)
     prefill, decode = phases(costs, rates, True)
-    held = fullest(costs.memory, costs.groups, rates, 0.9, costs.samples / layout.dp)
+    limits = (rates.capacity, rates.efficiency.overhead, EngineRecipe())
+    held = fullest(costs.memory, costs.groups, *limits, sequences=costs.samples / layout.dp)
     return prefill.seconds, decode.seconds, held.total
 
 

@@ -27,13 +27,13 @@ class InferenceCosts(NamedTuple):
 
     Parameters
     ----------
-    prefill : all prompts of a replica; None where decode begins with an empty context
+    prefill : a replica's prompts; None where decode begins with an empty context
     decode : one step of a replica's batch at the mean context; None where no token follows
     steps : of decode [-]
     memory : one entry for each kind of pipeline stage: first, middle, last
-    prefill_flops, decode_flops : of the whole job, and of one step of it [FLOP]
+    prefill_flops, decode_flops : of all prompts that run together, and of one step of decode [FLOP]
     held : weights, keys and values that each device reads in a step of decode [B]
-    samples : sequences or images of the whole job [-]
+    samples : sequences or images that run together, on all replicas [-]
     entered : a prompt's pass as it enters the model
     groups : the ranks of each axis
     dtype, core_dtype : number formats of linear layers, and of attention and head
@@ -62,8 +62,9 @@ def inference_costs(
     part_tokens: int | None = None,
     reserved: bool = True,
     pass_tokens: Any = None,
+    together: Any = None,
 ) -> InferenceCosts:
-    """Everything one batch asks of each device, counted.
+    """Everything that a batch, or the part of it that runs together, asks of each device, counted.
 
     Parameters
     ----------
@@ -74,6 +75,7 @@ def inference_costs(
     part_tokens : see `parts_of` [-]
     reserved : the cache keeps every position, also those that a window has passed
     pass_tokens : most tokens that the engine takes into one pass, whose activations are alive together; None is all [-]
+    together : sequences of a replica that run together; None is all [-]
 
     Returns
     -------
@@ -83,7 +85,8 @@ def inference_costs(
     ----------
     Pope et al. (2022), Efficiently Scaling Transformer Inference, arXiv:2211.05102
     """
-    replica: Any = work.batch / layout.dp  # type: ignore[operator]  # dp is set
+    samples: Any = work.batch if together is None else together * layout.dp
+    replica: Any = samples / layout.dp  # type: ignore[operator]  # dp is set
     passes: Any = work.passes
     streams: Any = work.passes
     if passes is None:
@@ -106,10 +109,10 @@ def inference_costs(
             context=work.longest,
             reserved=reserved,
         ),
-        prefill_flops=_flops(model, prompt, work) if work.prefills else 0.0,
-        decode_flops=_flops(model, token, work) if work.decoded else 0.0,
+        prefill_flops=_flops(model, prompt, work, samples) if work.prefills else 0.0,
+        decode_flops=_flops(model, token, work, samples) if work.decoded else 0.0,
         held=0.0 if step is None else streams / layout.pp * total(step, held_bytes),
-        samples=work.batch,
+        samples=samples,
         entered=prompt,
         groups=groups(layout),
         dtype=prompt.dtype,
@@ -317,9 +320,9 @@ def through_stages(
     return Serial(name, (Repeat("passes", times, forward(model, p, work)), sends))
 
 
-def _flops(model: Model, p: Pass, work: Inference) -> Any:
-    """Operations of the whole job's pass, whatever the split [FLOP]."""
+def _flops(model: Model, p: Pass, work: Inference, samples: Any) -> Any:
+    """Operations of a pass of all replicas' samples, whatever the split [FLOP]."""
     alone = p._replace(
         tp=1, cp=1, ep=1, expert_tp=1, expert_load=1, sequence_parallel=False, replicated=False
     )
-    return total(forward(model, alone._replace(sequences=work.batch), work), flops)
+    return total(forward(model, alone._replace(sequences=samples), work), flops)

@@ -8,7 +8,7 @@ from pydantic import Field
 
 from perfmodel.efficiency.software import Recipe, Software, SoftwareFit
 from perfmodel.specs import Catalogue
-from perfmodel.units import Seconds
+from perfmodel.units import Bytes, Seconds
 
 __all__ = ["Engine", "EngineFit", "EngineRecipe", "engines"]
 
@@ -61,12 +61,19 @@ class EngineRecipe(Recipe):
     its prompts have no more tokens than this. Null: as many as stages [-]."""
     memory_share: float = Field(default=0.9, gt=0, le=1)
     """Of the device's memory, what the engine takes (vLLM's gpu_memory_utilization) [-]."""
+    cache_share: float = Field(default=1.0, gt=0, le=1)
+    """Of what is left of that beside the model, what the cache takes (TensorRT-LLM's free_gpu_memory_fraction) [-]."""
+    workspace: Bytes = Field(default=0.0, ge=0)
+    """What the engine keeps beside driver and libraries: captured graphs, buffers of sampling and kernels [B]."""
     keeps_all: bool = True
     """The cache keeps every position, also those that a window has passed."""
     prefill_tokens: int = Field(default=8192, ge=1)
     """Most tokens of one pass, prompts and decode together (vLLM's max_num_batched_tokens) [-]."""
     most_sequences: int = Field(default=256, ge=1)
     """Most sequences that decode together (vLLM's max_num_seqs) [-]."""
+    continuous: bool = False
+    """Sequences join the running batch as others leave it, so that a batch larger than the cache is run all the same;
+    else it runs out of memory."""
     reserves_output: bool = False
     """A request is let in only where there is room for its last token, so that none is ever thrown out."""
     chunked: bool = True

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, NamedTuple
 
 from perfmodel.costs.inference import InferenceCosts, inference_costs
 from perfmodel.costs.serving_memory import Footprint
-from perfmodel.efficiency import Efficiency, Engine, EngineRecipe
+from perfmodel.efficiency import Efficiency, Engine, EngineRecipe, OverheadFit
 from perfmodel.errors import UnsupportedError
 from perfmodel.estimation.host import communicators, launches, messages
 from perfmodel.estimation.inference_result import InferenceEstimate, InferenceMemory
@@ -15,13 +15,37 @@ from perfmodel.estimation.timed import Timed, repeated, series
 from perfmodel.estimation.timing import Clock
 from perfmodel.hardware import Cluster, Device
 from perfmodel.model import Model
-from perfmodel.ops import greater, maximum, where
+from perfmodel.ops import at_least, ceil, certain, greater, maximum, where
 from perfmodel.parallel import Parallel, Ranks
 from perfmodel.work import Work
 from perfmodel.workload import Inference, Served
 from perfmodel.workload.quantisation import PLAIN, WEIGHTS
 
-__all__ = ["check_formats", "estimate_inference", "fullest", "phases", "recipe_of", "timed_pass"]
+__all__ = [
+    "CountedBatch", "check_formats", "counted_batch", "estimate_inference", "fullest", "phases", "recipe_of",
+    "timed_batch", "timed_pass",
+]  # fmt: skip
+
+
+class CountedBatch(NamedTuple):
+    """A batch as its engine runs it, counted: all at once, or in waves of as many sequences as the cache has room for.
+
+    Parameters
+    ----------
+    model, work, layout, cluster : what is run, dp set, and on what
+    recipe : of the engine
+    costs, memory : of what runs together
+    waves : that follow each other [-]
+    """
+
+    model: Model
+    work: Inference
+    layout: Parallel
+    cluster: Cluster
+    recipe: EngineRecipe
+    costs: InferenceCosts
+    memory: InferenceMemory
+    waves: Any
 
 
 def estimate_inference(
@@ -40,25 +64,83 @@ def estimate_inference(
     the estimate
     """
     check_formats(work, cluster.device)
+    return timed_batch(counted_batch(model, work, layout, cluster, efficiency), efficiency)
+
+
+def counted_batch(
+    model: Model, work: Inference, layout: Parallel, cluster: Cluster, efficiency: Efficiency
+) -> CountedBatch:
+    """Count what of a batch runs together, and how many times over.
+
+    Sequences of one length that begin together end together: so many waves follow each other as are needed, alike in
+    size. Where starts are staggered, the next begins as one ends, and each place in the cache serves as many sequences
+    one after the other: the same time, wherever a step is a straight line in its sequences.
+
+    Parameters
+    ----------
+    model, work, layout : what is run, dp set and rules checked
+    cluster : on what
+    efficiency : the fits in force, of which only the declared overhead matters
+
+    Returns
+    -------
+    demands and memory of a wave, and their number
+    """
     recipe = recipe_of(efficiency)
-    costs = inference_costs(
-        model,
-        work,
-        layout,
-        pipelined=recipe.pipelined,
-        part_tokens=recipe.part_tokens,
-        reserved=recipe.keeps_all,
-        pass_tokens=recipe.prefill_tokens if recipe.chunked else None,
-    )
+    continuous = recipe.continuous if work.continuous is None else work.continuous
+    alive = _pass_tokens(work, recipe, continuous)
+
+    def counted(together: Any) -> tuple[InferenceCosts, InferenceMemory]:
+        costs = inference_costs(
+            model,
+            work,
+            layout,
+            pipelined=recipe.pipelined,
+            part_tokens=recipe.part_tokens,
+            reserved=recipe.keeps_all,
+            pass_tokens=alive,
+            together=together,
+        )
+        limits = (cluster.device.memory_capacity, efficiency.overhead, recipe)
+        return costs, fullest(costs.memory, costs.groups, *limits, sequences=costs.samples / layout.dp)
+
+    costs, memory = counted(None)
+    room = maximum(memory.most_sequences, 1.0)
+    waves: Any = 1
+    if continuous and model.generates and not certain(at_least(room, memory.sequences)):
+        waves = maximum(ceil(memory.sequences / room), 1.0)
+        costs, memory = counted(memory.sequences / waves)
+    return CountedBatch(model, work, layout, cluster, recipe, costs, memory, waves)
+
+
+def _pass_tokens(work: Inference, recipe: EngineRecipe, continuous: bool) -> Any:
+    """Most tokens of one pass, at least those of a prompt that is not cut; None where all prompts pass together [-]."""
+    if recipe.chunked:
+        return recipe.prefill_tokens
+    return maximum(recipe.prefill_tokens, work.input_length or 1) if continuous else None
+
+
+def timed_batch(counted: CountedBatch, efficiency: Efficiency) -> InferenceEstimate:
+    """Divide a counted batch by the rates of its machine.
+
+    Parameters
+    ----------
+    counted : the batch
+    efficiency : the fits in force, whose numbers may be arrays
+
+    Returns
+    -------
+    the estimate
+    """
+    model, work, layout, cluster, recipe, costs, memory, waves = counted
     rates = machine(cluster, efficiency, (costs.dtype, costs.core_dtype))
     graphs = recipe.graphs if work.graphs is None else work.graphs
-    replica: Any = costs.samples / layout.dp
-    prefill, decode = phases(
-        costs, rates, graphs, hosts=layout.pp if recipe.pipelined else 1, sequences=replica
-    )
+    hosts = layout.pp if recipe.pipelined else 1
+    prefill, decode = phases(costs, rates, graphs, hosts=hosts, sequences=memory.sequences)
     parts = [] if prefill is None else [prefill]
     if decode is not None:
         parts.append(repeated("decode", costs.steps, decode))
+    batch = series("batch", tuple(parts))
     return InferenceEstimate(
         model=model,
         work=work,
@@ -66,10 +148,11 @@ def estimate_inference(
         cluster=cluster,
         efficiency=efficiency,
         costs=costs,
-        tree=series("batch", tuple(parts)),
+        tree=batch if certain(waves == 1) else repeated("waves", waves, batch),
         prefill=prefill,
         decode=decode,
-        memory=fullest(costs.memory, costs.groups, rates, recipe.memory_share, replica),
+        waves=waves,
+        memory=memory,
         peak=rates.peak[costs.dtype],
     )
 
@@ -168,33 +251,40 @@ def timed_pass(work: Work, clock: Clock, *, captured: bool, hosts: Any = 1, sequ
 
 
 def fullest(
-    stages: tuple[Footprint, ...], groups: dict[str, Ranks], rates: Machine, share: Any, sequences: Any
+    stages: tuple[Footprint, ...],
+    groups: dict[str, Ranks],
+    capacity: Any,
+    overhead: OverheadFit,
+    recipe: EngineRecipe,
+    *,
+    sequences: Any,
 ) -> InferenceMemory:
-    """Memory of the stage that needs most, with the overhead that the efficiency declares.
+    """Memory of the stage that needs most, with the overhead that efficiency and engine declare.
 
     Parameters
     ----------
     stages : what each holds
     groups : the ranks of each axis
-    rates : of the machine
-    share : of the device's memory, what the engine takes [-]
+    capacity : of the device's memory [B]
+    overhead : declared beside the tensors
+    recipe : of the engine: what it takes of the device's memory, and gives the cache of that
     sequences : in the cache of one replica [-]
     """
     worst = stages[0]
     for stage in stages[1:]:
         more = greater(stage.total, worst.total)
         worst = Footprint(*(where(more, new, old) for new, old in zip(stage, worst, strict=True)))
-    declared = rates.efficiency.overhead
     together = {axis: ranks for axis, ranks in groups.items() if axis != "data"}  # replicas do not talk
     return InferenceMemory(
         stage=worst.stage,
         weights=worst.weights,
         cache=worst.cache,
         activations=worst.activations,
-        context=declared.context,
-        communication=declared.communication * communicators(together),
-        capacity=rates.capacity,
-        share=share,
+        context=overhead.context + recipe.workspace,
+        communication=overhead.communication * communicators(together),
+        capacity=capacity,
+        share=recipe.memory_share,
+        cache_share=recipe.cache_share,
         sequences=sequences,
         per_sequence=worst.per_sequence,
         per_token=worst.per_token,

@@ -129,7 +129,9 @@ class _Replica:
         context = self.work.longest if self.recipe.reserves_output else self.work.context
         tokens = minimum(self.share_tokens, self.costs.computed * self._most_allowed)
         stages = self.costs.memory(tokens=tokens, context=context, reserved=self.recipe.keeps_all)
-        return fullest(stages, self.clock.groups, self.clock.rates, self.recipe.memory_share, 0.0)
+        rates = self.clock.rates
+        limits = (rates.capacity, rates.efficiency.overhead, self.recipe)
+        return fullest(stages, self.clock.groups, *limits, sequences=0.0)
 
     @property
     def _most_allowed(self) -> Any:

@@ -121,6 +121,9 @@ class Inference(Served):
     """Side of a square image, or its height and width; None is what the model was made for [-]."""
     samples: int | None = Field(default=None, gt=0, le=10**9)
     """Length of a signal [-]."""
+    continuous: bool | None = None
+    """A batch that is larger than the cache has room for is run in waves, sequences joining as others end (continuous
+    batching); else all of it runs together or not at all; None is what the engine does."""
     passes: int | None = Field(default=None, ge=1, le=10**9)
     """Parts of a replica's batch that are in a pipeline together; None is as many as stages, as far as the batch
     goes [-]."""

@@ -48,7 +48,7 @@ def _phases(est: InferenceEstimate) -> Iterator[Entry]:
             "prefill",
             show(est.prefill_time, "s"),
             "one pass of all prompts, through (parts + stages - 1) / stages of it where a pipeline is in the way",
-            {"sequences": f"{work.batch / (layout.dp or 1):g} a replica", "stages": str(layout.pp)}
+            {"sequences": f"{est.sequences_together:g} a replica", "stages": str(layout.pp)}
             | _terms(est.prefill),
             "perfmodel.costs.inference",
         )
@@ -75,8 +75,12 @@ def _whole(est: InferenceEstimate) -> Iterator[Entry]:
     yield Entry(
         "latency",
         show(est.latency, "s"),
-        "prefill + steps x decode; the first token comes with prefill",
-        {"steps": f"{work.steps:,.6g}", "tokens a step": f"{work.tokens_per_step:.4g}"},
+        "waves x (prefill + steps x decode); the first token comes with prefill",
+        {
+            "waves": f"{est.waves:,.6g}, as many as the cache needs for the whole batch",
+            "steps": f"{work.steps:,.6g}",
+            "tokens a step": f"{work.tokens_per_step:.4g}",
+        },
         "perfmodel.estimation.inference",
     )
     yield Entry(
