@@ -72,9 +72,11 @@ def counted_batch(
 ) -> CountedBatch:
     """Count what of a batch runs together, and how many times over.
 
-    Sequences of one length that begin together end together: so many waves follow each other as are needed, alike in
-    size. Where starts are staggered, the next begins as one ends, and each place in the cache serves as many sequences
-    one after the other: the same time, wherever a step is a straight line in its sequences.
+    An engine that reserves the whole of a sequence when it lets it in has a whole number of waves: sequences of one
+    length that begin together end together, and each place in the cache serves one after the other. The waves are taken
+    as alike in size, which takes the same time wherever a step is a straight line in its sequences. Where nothing is
+    reserved, sequences enter as long as there is room, and the last are thrown out for the first to end: the cache is
+    always full, and the batch takes as many times over as it is larger than the cache.
 
     Parameters
     ----------
@@ -108,7 +110,8 @@ def counted_batch(
     room = maximum(memory.most_sequences, 1.0)
     waves: Any = 1
     if continuous and model.generates and not certain(at_least(room, memory.sequences)):
-        waves = maximum(ceil(memory.sequences / room), 1.0)
+        waves = maximum(memory.sequences / room, 1.0)
+        waves = ceil(waves) if recipe.reserves_output else waves
         costs, memory = counted(memory.sequences / waves)
     return CountedBatch(model, work, layout, cluster, recipe, costs, memory, waves)
 

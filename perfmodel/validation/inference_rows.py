@@ -29,6 +29,8 @@ FIXED = ("prefill", "decode", "end_to_end")
 """Phases of a batch that begins and ends together."""
 SERVED = ("serving", "offline_throughput")
 """Phases of requests that come and go; a batch that was queued at once is one of those above."""
+STATIC = "static batch"
+"""How software names its benchmarks of batches that are not scheduled, whatever the engine does otherwise."""
 USUAL_OUTPUT = 128
 """Tokens that are generated where a row of decode does not say [-]."""
 BENCHMARK_REQUESTS = 10
@@ -164,7 +166,8 @@ def _work(row: Row, model: Model, device: Device, notes: list[str]) -> Inference
     if batch is None:
         batch = USUAL_IMAGES * int(row["devices"])
         notes.append(f"the batch is not stated: taken as {USUAL_IMAGES} a device")
-    return Inference(batch=batch * int(row["cores"]), **shared)
+    static = STATIC in str(row.get("software") or "").casefold()
+    return Inference(batch=batch * int(row["cores"]), continuous=False if static else None, **shared)
 
 
 def _mixed(row: Row, recipe: EngineRecipe) -> bool:
