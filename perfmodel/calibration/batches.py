@@ -148,15 +148,8 @@ def counted_batches(rows: Iterable[Row]) -> list[Batch]:
 
 def _fits(job: InferenceJob) -> Efficiency:
     """Operator fits as the engine's kernels use them, without its constants."""
-    recipe, device = job.engine.recipe, job.cluster.device
-    changes = {
-        "half_sums": recipe.half_sums,
-        "direct": recipe.direct,
-        "launched_messages": recipe.launches_messages,
-        "software": job.engine.id,
-        "recipe": recipe,
-    }
-    return Efficiency.of(device.architecture, device=device.id).model_copy(update=changes)
+    device = job.cluster.device
+    return Efficiency.of(device.architecture, device=device.id).used_by(job.engine)
 
 
 def _counted(job: InferenceJob, fits: Efficiency) -> CountedBatch | None:

@@ -36,6 +36,8 @@ MOST_ATTENTION = 2.0
 """Rate of an attention kernel over the peak, softmax counted as work, that can be meant [-]."""
 INSIDE = ("scale_up", "node")
 """Tiers that do not leave a node or a rack."""
+OWN_KERNELS = ("half_sums", "direct", "narrow_streams")
+"""What an engine's recipe says of its kernels, in force with its constants or without."""
 MOST_LINK = 1.0
 """Fraction of a link that messages can reach; a switch that adds up what passes may seem to give more [-]."""
 
@@ -73,6 +75,8 @@ class Efficiency(SourcedSpec):
     """All-reduces within a node may be kernels of the software's own that read their peers' memory."""
     launched_messages: bool = False
     """Outside captured graphs, messages are the library's, and hosts launch each of them."""
+    narrow_streams: bool = False
+    """Decode streams caches of fewer bits at the rate of 16, byte for byte: kernels of the software's own."""
     residual: str
     """How well the fits hold on data they did not see."""
     software: str = ""
@@ -200,17 +204,23 @@ class Efficiency(SourcedSpec):
         >>> fits.under(slow, "Ampere").matmul_for("bf16").compute / fits.matmul_for("bf16").compute
         0.5
         """
-        recipe = software.recipe if isinstance(software, Engine) else None
-        return self.applied(software.fit(architecture), software.recipe.attention_kernel).replace(
+        fits = self.applied(software.fit(architecture), software.recipe.attention_kernel)
+        return fits.used_by(software).replace(
             id=f"{self.id}+{software.id}",
-            software=software.id,
-            recipe=recipe,
             spread=software.residuals,
-            half_sums=recipe is not None and recipe.half_sums,
-            direct=recipe is not None and recipe.direct,
-            launched_messages=recipe is not None and recipe.launches_messages,
             sources=(*self.sources, *software.sources),
         )
+
+    def used_by(self, software: Software) -> Efficiency:
+        """The same fits where software has kernels of its own: what its recipe says of them, without its constants.
+
+        Parameters
+        ----------
+        software : the stack or the engine
+        """
+        recipe = software.recipe if isinstance(software, Engine) else EngineRecipe()
+        own = {name: getattr(recipe, name) for name in OWN_KERNELS}
+        return self.model_copy(update=own | {"software": software.id})
 
     def applied(self, fit: SoftwareFit, kernel: AttentionKernel) -> Efficiency:
         """The operator fits with the constants of a stack, whose numbers may be arrays: nothing is checked.

@@ -87,7 +87,7 @@ def _decode_seconds(work: Attention, m: Machine) -> Seconds:
     element = work.element_bytes if work.kv_bytes is None else work.kv_bytes
     begun = 2.0 * work.sequences * work.kv_heads * work.head_dim * fit.decode_tile * element
     memory = (memory_bytes(work) + begun) / (fraction * m.bandwidth)
-    if work.kv_bytes is not None:
+    if work.kv_bytes is not None and not m.efficiency.narrow_streams:
         memory = memory / power(fit.decode_narrow, log2(work.element_bytes / work.kv_bytes))
     # the heads that share a key fill the tile
     busy, tensor = smooth_parts(a=_attended(work, m, 1.0), b=memory, exponent=fit.exponent)
