@@ -9,6 +9,7 @@ from perfmodel.costs.inference import cut, inference_costs, parts_of
 from perfmodel.efficiency import Engine, engines
 from perfmodel.estimation.machine import machine
 from perfmodel.estimation.operators import matmul_seconds
+from perfmodel.estimation.timed import by_kind
 from perfmodel.layers import Pass
 from perfmodel.layers.attention import visible_pairs
 from perfmodel.work import Matmul, kernels, memory_bytes, total
@@ -30,6 +31,7 @@ def run(fits: pm.Efficiency, **work: object) -> pm.InferenceEstimate:
         ("vLLM ~0.6.1", "vllm-v0"),
         ("vLLM (2023, Splitwise characterisation)", "vllm-2023"),
         ("TensorRT-LLM ~0.12 (python run.py)", "tensorrt-llm-0"),
+        ("TensorRT-LLM 0.6.1 (gptSessionBenchmark, static batch)", "tensorrt-llm-2023"),
         ("TensorRT-LLM 1.0.0rc3", "tensorrt-llm"),
         ("TensorRT 10.2.0, CUDA 12.4", "tensorrt"),
         ("llama.cpp (May 2024) Metal", "llama-cpp"),
@@ -179,3 +181,32 @@ def test_hosts_that_launch_messages_make_each_longer() -> None:
 def test_messages_are_launched_where_steps_are_not_captured() -> None:
     found = {name: Engine.load(name).launches_messages for name in ("vllm", "vllm-2023", "tensorrt-llm-0")}
     assert found == {"vllm": False, "vllm-2023": True, "tensorrt-llm-0": False}
+
+
+def test_a_narrow_cache_streams_as_the_engine_s_kernels_do() -> None:
+    """Half the bytes take half the time where an engine has kernels for them; FlashAttention-3 loses what it saves."""
+    fits = pm.Efficiency.load("hopper")
+    long = {"input_length": 32768, "batch": 8}
+
+    def attention(one: pm.Efficiency, **formats: str) -> float:
+        run_ = run(one, **long, **formats)
+        assert run_.decode is not None
+        return float(by_kind(run_.decode)["attention"])
+
+    wide, narrow = attention(fits), attention(fits, kv_dtype="fp8")
+    own = attention(fits.replace(narrow_streams=True), kv_dtype="fp8")
+    assert own == pytest.approx(wide / 2, rel=0.1)
+    assert narrow > 1.5 * own
+    assert pm.Efficiency.serving("Hopper", "TensorRT-LLM").narrow_streams
+    assert not pm.Efficiency.serving("Hopper", "vLLM").narrow_streams
+
+
+def test_what_a_recipe_says_of_kernels_is_in_force_without_constants() -> None:
+    fits = pm.Efficiency.load("hopper").used_by(Engine.load("tensorrt-llm"))
+    assert (fits.direct, fits.narrow_streams, fits.half_sums, fits.software) == (
+        True,
+        True,
+        False,
+        "tensorrt-llm",
+    )
+    assert fits.matmul_for("bf16") == pm.Efficiency.load("hopper").matmul_for("bf16")

@@ -65,18 +65,18 @@ class InferenceMemory(NamedTuple):
 
     @property
     def available(self) -> Any:
-        """What the engine may take of the device [B]."""
-        return self.share * self.capacity
+        """What the engine may take of the device, less what it leaves free beside a cache of this size [B]."""
+        return self.share * self.capacity - self.cache * (1 / self.cache_share - 1)
 
     @property
     def room(self) -> Any:
         """What the engine gives its cache; below 0, what is missing without any [B]."""
-        return self.cache_share * (self.available - self.total + self.cache)
+        return self.cache_share * (self.share * self.capacity - (self.total - self.cache))
 
     @property
     def fits(self) -> Any:
         """Within what the engine may take."""
-        return at_least(self.room, self.cache)
+        return at_least(self.available, self.total)
 
     @property
     def free(self) -> Any:

@@ -105,7 +105,7 @@ def _waves(est: InferenceEstimate) -> dict[str, str]:
     together = (
         f"{est.sequences_together:,.4g} of {est.work.batch / (est.layout.dp or 1):,.6g} sequences together"
     )
-    return {"waves": f"{est.waves:,.3g}, one after the other: {together} on each replica"}
+    return {"waves": f"{est.waves:,.4g}, one after the other: {together} on each replica"}
 
 
 def _band(est: InferenceEstimate) -> str:

@@ -71,14 +71,18 @@ def served_memory(est: Any) -> Iterator[Entry]:
     yield Entry(
         "memory: available",
         show(memory.available, "B"),
-        "share that the engine takes x capacity of the device",
-        {"share": f"{memory.share:.0%}", "capacity": show(memory.capacity, "B")},
-        f"engine {engine}, recipe.memory_share",
+        "share that the engine takes x capacity of the device - what it leaves free beside the cache",
+        {
+            "share": f"{memory.share:.0%}",
+            "capacity": show(memory.capacity, "B"),
+            "left free": show(memory.share * memory.capacity - memory.available, "B"),
+        },
+        f"engine {engine}, recipe.memory_share and recipe.cache_share",
     )
     yield Entry(
         "memory: room for the cache",
         show(memory.room, "B"),
-        "share of the cache x (available - all else)",
+        "share of the cache x (what the engine takes - all else)",
         {"share": f"{memory.cache_share:.0%}"},
         f"engine {engine}, recipe.cache_share",
     )
