@@ -127,7 +127,8 @@ class _Replica:
     def memory(self) -> InferenceMemory:
         """Of the fullest stage, with an empty cache."""
         context = self.work.longest if self.recipe.reserves_output else self.work.context
-        tokens = minimum(self.share_tokens, self.costs.computed * self._most_allowed)
+        whole = self.share_tokens if self.chunked else maximum(self.share_tokens, self.costs.computed)
+        tokens = minimum(whole, self.costs.computed * self._most_allowed)
         stages = self.costs.memory(tokens=tokens, context=context, reserved=self.recipe.keeps_all)
         rates = self.clock.rates
         limits = (rates.capacity, rates.efficiency.overhead, self.recipe)
