@@ -179,7 +179,7 @@ def test_hosts_that_launch_messages_make_each_longer() -> None:
 
 
 def test_messages_are_launched_where_steps_are_not_captured() -> None:
-    found = {name: Engine.load(name).launches_messages for name in ("vllm", "vllm-2023", "tensorrt-llm-0")}
+    found = {name: Engine.load(name).launched_messages for name in ("vllm", "vllm-2023", "tensorrt-llm-0")}
     assert found == {"vllm": False, "vllm-2023": True, "tensorrt-llm-0": False}
 
 
@@ -199,14 +199,3 @@ def test_a_narrow_cache_streams_as_the_engine_s_kernels_do() -> None:
     assert narrow > 1.5 * own
     assert pm.Efficiency.serving("Hopper", "TensorRT-LLM").narrow_streams
     assert not pm.Efficiency.serving("Hopper", "vLLM").narrow_streams
-
-
-def test_what_a_recipe_says_of_kernels_is_in_force_without_constants() -> None:
-    fits = pm.Efficiency.load("hopper").used_by(Engine.load("tensorrt-llm"))
-    assert (fits.direct, fits.narrow_streams, fits.half_sums, fits.software) == (
-        True,
-        True,
-        False,
-        "tensorrt-llm",
-    )
-    assert fits.matmul_for("bf16") == pm.Efficiency.load("hopper").matmul_for("bf16")

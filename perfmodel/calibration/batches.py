@@ -148,8 +148,9 @@ def counted_batches(rows: Iterable[Row]) -> list[Batch]:
 
 def _fits(job: InferenceJob) -> Efficiency:
     """Operator fits as the engine's kernels use them, without its constants."""
-    device = job.cluster.device
-    return Efficiency.of(device.architecture, device=device.id).used_by(job.engine)
+    recipe, device = job.engine.recipe, job.cluster.device
+    changes = {"software": job.engine.id, **recipe.kernels_it_has}
+    return Efficiency.of(device.architecture, device=device.id).model_copy(update=changes)
 
 
 def _counted(job: InferenceJob, fits: Efficiency) -> CountedBatch | None:

@@ -82,9 +82,18 @@ class EngineRecipe(Recipe):
     """Prompts are cut to what a pass has room for, and share it with decode; else a pass is for prompts alone."""
 
     @property
-    def launches_messages(self) -> bool:
-        """Messages are the library's, and hosts launch each of them."""
+    def launched_messages(self) -> bool:
+        """Outside captured graphs, messages are the library's, and hosts launch each of them."""
         return not (self.graphs or self.direct)
+
+    @property
+    def kernels_it_has(self) -> dict[str, Any]:
+        """What the time of operators depends on, by the field of `Efficiency`."""
+        return {name: getattr(self, name) for name in KERNELS}
+
+
+KERNELS = ("half_sums", "direct", "narrow_streams", "launched_messages")
+"""What a recipe says that `Efficiency` has a field of, too."""
 
 
 class Engine(Software):

@@ -9,7 +9,7 @@ from typing import Any, Self, TypeVar
 
 from pydantic import Field, model_validator
 
-from perfmodel.efficiency.engines import Engine, EngineFit, EngineRecipe
+from perfmodel.efficiency.engines import Engine, EngineFit
 from perfmodel.efficiency.fits import (
     MOST_BANDWIDTH,
     AttentionFit,
@@ -36,8 +36,6 @@ MOST_ATTENTION = 2.0
 """Rate of an attention kernel over the peak, softmax counted as work, that can be meant [-]."""
 INSIDE = ("scale_up", "node")
 """Tiers that do not leave a node or a rack."""
-OWN_KERNELS = ("half_sums", "direct", "narrow_streams")
-"""What an engine's recipe says of its kernels, in force with its constants or without."""
 MOST_LINK = 1.0
 """Fraction of a link that messages can reach; a switch that adds up what passes may seem to give more [-]."""
 
@@ -204,23 +202,13 @@ class Efficiency(SourcedSpec):
         >>> fits.under(slow, "Ampere").matmul_for("bf16").compute / fits.matmul_for("bf16").compute
         0.5
         """
-        fits = self.applied(software.fit(architecture), software.recipe.attention_kernel)
-        return fits.used_by(software).replace(
+        return self.applied(software.fit(architecture), software.recipe.attention_kernel).replace(
             id=f"{self.id}+{software.id}",
+            software=software.id,
             spread=software.residuals,
             sources=(*self.sources, *software.sources),
+            **(software.recipe.kernels_it_has if isinstance(software, Engine) else {}),
         )
-
-    def used_by(self, software: Software) -> Efficiency:
-        """The same fits where software has kernels of its own: what its recipe says of them, without its constants.
-
-        Parameters
-        ----------
-        software : the stack or the engine
-        """
-        recipe = software.recipe if isinstance(software, Engine) else EngineRecipe()
-        own = {name: getattr(recipe, name) for name in OWN_KERNELS}
-        return self.model_copy(update=own | {"software": software.id})
 
     def applied(self, fit: SoftwareFit, kernel: AttentionKernel) -> Efficiency:
         """The operator fits with the constants of a stack, whose numbers may be arrays: nothing is checked.
