@@ -179,7 +179,9 @@ def test_hosts_that_launch_messages_make_each_longer() -> None:
 
 
 def test_messages_are_launched_where_steps_are_not_captured() -> None:
-    found = {name: Engine.load(name).launched_messages for name in ("vllm", "vllm-2023", "tensorrt-llm-0")}
+    found = {
+        name: Engine.load(name).recipe.launched_messages for name in ("vllm", "vllm-2023", "tensorrt-llm-0")
+    }
     assert found == {"vllm": False, "vllm-2023": True, "tensorrt-llm-0": False}
 
 

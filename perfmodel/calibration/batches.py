@@ -149,7 +149,7 @@ def counted_batches(rows: Iterable[Row]) -> list[Batch]:
 def _fits(job: InferenceJob) -> Efficiency:
     """Operator fits as the engine's kernels use them, without its constants."""
     recipe, device = job.engine.recipe, job.cluster.device
-    changes = {"software": job.engine.id, **recipe.kernels_it_has}
+    changes = {"software": job.engine.id, **recipe.in_force}
     return Efficiency.of(device.architecture, device=device.id).model_copy(update=changes)
 
 

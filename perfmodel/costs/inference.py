@@ -86,7 +86,7 @@ def inference_costs(
     Pope et al. (2022), Efficiently Scaling Transformer Inference, arXiv:2211.05102
     """
     samples: Any = work.batch if together is None else together * layout.dp
-    replica: Any = samples / layout.dp  # type: ignore[operator]  # dp is set
+    replica: Any = samples / layout.dp
     passes: Any = work.passes
     streams: Any = work.passes
     if passes is None:

@@ -87,9 +87,9 @@ class EngineRecipe(Recipe):
         return not (self.graphs or self.direct)
 
     @property
-    def kernels_it_has(self) -> dict[str, Any]:
-        """What the time of operators depends on, by the field of `Efficiency`."""
-        return {name: getattr(self, name) for name in KERNELS}
+    def in_force(self) -> dict[str, Any]:
+        """Fields of `Efficiency` where this recipe is in force: itself, and what times of operators depend on."""
+        return {"recipe": self, **{name: getattr(self, name) for name in KERNELS}}
 
 
 KERNELS = ("half_sums", "direct", "narrow_streams", "launched_messages")

@@ -9,7 +9,7 @@ from typing import Any, Self, TypeVar
 
 from pydantic import Field, model_validator
 
-from perfmodel.efficiency.engines import Engine, EngineFit
+from perfmodel.efficiency.engines import Engine, EngineFit, EngineRecipe
 from perfmodel.efficiency.fits import (
     MOST_BANDWIDTH,
     AttentionFit,
@@ -207,7 +207,7 @@ class Efficiency(SourcedSpec):
             software=software.id,
             spread=software.residuals,
             sources=(*self.sources, *software.sources),
-            **(software.recipe.kernels_it_has if isinstance(software, Engine) else {}),
+            **(software.recipe.in_force if isinstance(software, Engine) else {}),
         )
 
     def applied(self, fit: SoftwareFit, kernel: AttentionKernel) -> Efficiency:
