@@ -39,6 +39,7 @@ class Matmul(NamedTuple):
     kernel : product, or convolution: the same arithmetic, its operand gathered on the way (implicit GEMM)
     weight_bytes : of an element of B, scales included, where it is stored in fewer bits than it is computed in and
         unpacked on the way (weight-only quantisation); None is as `operand_bytes` [B]
+    launches : kernels: the product, and those that cast or unpack around it [-]
     """
 
     name: str
@@ -54,6 +55,7 @@ class Matmul(NamedTuple):
     effort: Any = 1
     kernel: str = "product"
     weight_bytes: Any = None
+    launches: Any = 1
 
 
 class Attention(NamedTuple):
@@ -372,4 +374,4 @@ def kernels(leaf: Leaf) -> Any:
     """Kernels the host has to launch for a leaf; copies to the host are none [-]."""
     if isinstance(leaf, Transfer):
         return 0
-    return leaf.launches if isinstance(leaf, Stream) else 1
+    return leaf.launches if isinstance(leaf, Stream | Matmul) else 1

@@ -161,7 +161,13 @@ def _costs(job: InferenceJob) -> InferenceCosts | None:
     if isinstance(job.work, Serving):
         return None
     return inference_costs(
-        job.model, job.work, job.layout, pipelined=recipe.pipelined, reserved=recipe.keeps_all
+        job.model,
+        job.work,
+        job.layout,
+        pipelined=recipe.pipelined,
+        reserved=recipe.keeps_all,
+        queued=recipe.queued,
+        parts_in_flight=recipe.parts_in_flight,
     )
 
 

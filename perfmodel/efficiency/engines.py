@@ -41,10 +41,19 @@ class EngineRecipe(Recipe):
     """All-reduces within a node may be kernels of its own that read their peers' memory."""
     half_sums: bool = False
     """Products of fp16 are summed in fp16, at the higher rate that some devices have for it."""
+    library_on: tuple[str, ...] = ()
+    """Vendors, in lower case, on whose devices products of prompts are those of the vendor's library, which takes 16
+    bits: kernels of their own unpack weights of fewer and cast activations of more. Elsewhere the engine's products do
+    so on the way."""
     ungrouped_on: tuple[str, ...] = ()
     """Architectures on which decode reads a cached key once for each query head, not once for those that share it."""
     pipelined: bool = True
     """A pipeline has a part of the batch in every stage; else one at a time."""
+    queued: int | None = Field(default=None, ge=1)
+    """Launches that wait for one device at most, where one host thread launches for all stages of a pipeline: it is
+    held up by the stage whose queue is full; None is a host for each stage [-]."""
+    parts_in_flight: int | None = Field(default=None, ge=1)
+    """Most parts of a batch in a pipeline at once; None is as many as stages [-]."""
     memory_share: float = Field(default=0.9, gt=0, le=1)
     """Of the device's memory, what the engine takes (vLLM's gpu_memory_utilization) [-]."""
     keeps_all: bool = True

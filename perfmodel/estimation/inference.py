@@ -48,6 +48,8 @@ def estimate_inference(
         pipelined=recipe.pipelined,
         reserved=recipe.keeps_all,
         pass_tokens=recipe.prefill_tokens if recipe.chunked else None,
+        queued=recipe.queued,
+        parts_in_flight=recipe.parts_in_flight,
     )
     rates = machine(cluster, efficiency, (costs.dtype, costs.core_dtype))
     graphs = recipe.graphs if work.graphs is None else work.graphs

@@ -97,6 +97,8 @@ class Machine(NamedTuple):
     matmul : achieved rates by number format in use
     links : achieved rates outside the device's memory, where known: host_link, storage, host_memory [B/s]
     host_capacity : the share of one device in its host's memory; None is unknown [B]
+    cached : rate of what a kernel finds in the cache, over that of the memory [-]
+    cache : room there for what one kernel leaves for the next; None where the rate was not measured [B]
     """
 
     peak: dict[str, Any]
@@ -109,6 +111,8 @@ class Machine(NamedTuple):
     matmul: dict[str, MatmulRate]
     links: dict[str, Any]
     host_capacity: Any
+    cached: Any = 1
+    cache: Any = None
 
 
 def machine(
@@ -152,6 +156,7 @@ def machine(
             # in a long run other layers have been through the cache since
             cache=None if settled or device.l2 is None else fit.cache_share * device.l2,
         )
+    plain = efficiency.matmul_for("default")
     return Machine(
         peak=peak,
         bandwidth=device.memory_bandwidth,
@@ -163,6 +168,8 @@ def machine(
         matmul=rates,
         links=_links(cluster, efficiency),
         host_capacity=None if cluster.host_memory is None else cluster.host_memory / cluster.devices_per_node,
+        cached=plain.cached,
+        cache=None if device.l2 is None or plain.cached == 1 else plain.cache_share * device.l2,
     )
 
 

@@ -7,6 +7,7 @@ from functools import cached_property
 from typing import Any
 
 from perfmodel.layers.passes import Pass
+from perfmodel.layers.products import linear_backward, linear_forward
 from perfmodel.layers.results import Result
 from perfmodel.layers.weight import Weight
 from perfmodel.specs import Spec
@@ -186,77 +187,6 @@ class Layer(Spec):
     def state_bytes(self, element_bytes: Any) -> Any:
         """Recurrent state of one sequence, whatever its length [B]."""
         return 0
-
-
-def linear_forward(name: str, p: Pass, *, tokens: Any, inputs: Any, outputs: Any) -> Matmul:
-    """The forward product of a linear layer on this device: [tokens, inputs] · [inputs, outputs].
-
-    Parameters
-    ----------
-    name : of the layer
-    p : the pass
-    tokens, inputs, outputs : as this device has them [-]
-
-    Returns
-    -------
-    the operator
-    """
-    quantised = _quantise_bytes(p, tokens * inputs)
-    return Matmul(
-        name,
-        tokens,
-        outputs,
-        inputs,
-        1,
-        p.dtype,
-        p.operand_bytes,
-        p.element_bytes,
-        quantise_bytes=quantised,
-        weight_bytes=p.weight_bytes,
-    )
-
-
-def _quantise_bytes(p: Pass, elements: Any) -> Any:
-    """Bytes of the kernel that brings activations into the products' format, as is and transposed [B].
-
-    It reads 16 bits and writes two copies: the forward product needs one, the weight's gradient the other (NVIDIA
-    Transformer Engine, cast-transpose). Scales of its own take another reading for the largest value. Where no backward
-    follows one copy is enough.
-    """
-    if p.dtype == p.core_dtype:
-        return 0
-    reads, copies = 2 if p.current_scaling else 1, 1 if p.forward_only else 2
-    return elements * (reads * p.element_bytes + copies * p.operand_bytes)
-
-
-def linear_backward(name: str, p: Pass, *, tokens: Any, inputs: Any, outputs: Any) -> tuple[Matmul, Matmul]:
-    """The two backward products of a linear layer: gradient of the input, and of the weight (accumulated in place).
-
-    Parameters
-    ----------
-    name : of the layer
-    p : the pass
-    tokens, inputs, outputs : as this device has them [-]
-
-    Returns
-    -------
-    the operators
-    """
-    quantised = _quantise_bytes(p, tokens * outputs)
-    return (
-        Matmul(
-            name + " dgrad",
-            tokens,
-            inputs,
-            outputs,
-            1,
-            p.dtype,
-            p.operand_bytes,
-            p.element_bytes,
-            quantise_bytes=quantised,
-        ),
-        Matmul(name + " wgrad", inputs, outputs, tokens, 1, p.dtype, p.operand_bytes, p.gradient_bytes, True),
-    )
 
 
 def region_entry(p: Pass, hidden: int, *beside: Matmul, backward: bool = False) -> tuple[Work, ...]:

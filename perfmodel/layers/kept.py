@@ -6,7 +6,7 @@ from typing import Any, Literal, get_args
 
 __all__ = ["KERNELS", "Kernels", "activation_tensors", "compiled", "composed", "norm_bytes"]
 
-Kernels = Literal["fused", "inductor", "xla", "eager", "transformers"]
+Kernels = Literal["fused", "inductor", "xla", "ggml", "eager", "transformers"]
 """Whose kernels run: what they keep is told here, how often they cross the memory bus in `pointwise`.
 
 fused: norms, rotations and gated activations are one kernel each and keep their input alone, as in Megatron-LM with
@@ -14,6 +14,9 @@ fused: norms, rotations and gated activations are one kernel each and keep their
     left out.
 inductor, xla: what compilers make of a graph keeps as much as fused kernels; torch.compile falls back to single
     operators for complex numbers, XLA's fusions of before 2023 end at a reduction.
+ggml: each node of llama.cpp's graph is a kernel: a norm and its scale, an activation and the product that it gates,
+    each rotation, softmax with its mask. Nodes hand each other 32 bits (ggml-org/llama.cpp, llm_build_norm,
+    llm_build_ffn, llm_build_kqv).
 eager: plain PyTorch operators, every layer for itself: RMSNorm computes in 32 bits and keeps its input and its result
     in them, norms keep their statistics, grouped keys and values are repeated to all heads, rotary tables and boolean
     masks belong to each layer (counted by torch 2.13's saved_tensors_hooks on the CPU, where the statistics of a
@@ -47,7 +50,7 @@ def norm_bytes(kernels: Kernels, kind: str, element_bytes: Any, *, width: Any, r
     Examples
     --------
     >>> [norm_bytes(kernels, "rms", 2, width=1024, rows=1) for kernels in KERNELS]
-    [2048, 2048, 2048, 8196, 6148]
+    [2048, 2048, 2048, 2048, 8196, 6148]
     """
     if not composed(kernels):
         return rows * width * element_bytes
@@ -84,7 +87,7 @@ def activation_tensors(kernels: Kernels, activation: str, *, gated: bool) -> int
     Examples
     --------
     >>> [activation_tensors(kernels, "silu", gated=True) for kernels in KERNELS]
-    [3, 3, 3, 4, 4]
+    [3, 3, 3, 3, 4, 4]
     >>> activation_tensors("transformers", "gelu_new", gated=False)
     5
     """

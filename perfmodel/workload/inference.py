@@ -41,7 +41,11 @@ class Served(Spec):
     attention: Literal["flash", "unfused"] = "flash"
     """Fused attention kernels, or products and softmax one by one with stored scores."""
     kernels: Kernels = "fused"
-    """Whose kernels do pointwise work; see `Training`. Fused ones attend from a cache without storing scores."""
+    """Whose kernels do pointwise work; see `Training`. Fused ones, and ggml's, attend from a cache without storing
+    scores; ggml's hand each other activations in 32 bits."""
+    library_products: bool = False
+    """Products of prompts are the vendor library's, which takes 16 bits: weights of fewer are unpacked before them, and
+    activations of more cast, by kernels of their own; else on the way."""
     grouped_cache: bool = True
     """Decode reads a cached key once for all query heads that share it; else once for each."""
     prompt_chunk: int | None = Field(default=None, ge=1, le=10**9)
