@@ -156,7 +156,7 @@ def prefill_pass(model: Model, work: Served, layout: Parallel, *, sequences: Any
         operand_bytes=formats.operand_bytes,
         element_bytes=4.0 if wide else formats.element_bytes,
         core_bytes=formats.element_bytes if wide else None,
-        library=work.library_products,
+        products=work.products,
         fused_attention=work.attention == "flash",
         context=layout.context,
         kernels=work.kernels,

@@ -7,6 +7,7 @@ from typing import Any, ClassVar, Literal
 from pydantic import Field
 
 from perfmodel.efficiency.software import Recipe, Software, SoftwareFit
+from perfmodel.layers.kept import Products
 from perfmodel.specs import Catalogue
 from perfmodel.units import Seconds
 
@@ -22,6 +23,8 @@ class EngineFit(SoftwareFit):
     """Rate at which decode attention streams the cache, over that of the operator fit [-]."""
     packed: float = Field(default=1.0, gt=0, le=4)
     """Rate of products that unpack their weights on the way, over that of the operator fit [-]."""
+    core: float = Field(default=64.0, gt=0, le=64)
+    """Bytes of a matrix that one core takes in a cycle in a kernel for few rows; 64 is no limit of the kernel's [B]."""
     sequence: Seconds = Field(default=0.0, ge=0)
     """Time of the host for each sequence of a pass: scheduling, sampling, text of the new token [s]."""
     request: Seconds = Field(default=0.0, ge=0)
@@ -41,10 +44,10 @@ class EngineRecipe(Recipe):
     """All-reduces within a node may be kernels of its own that read their peers' memory."""
     half_sums: bool = False
     """Products of fp16 are summed in fp16, at the higher rate that some devices have for it."""
+    products: Products = "own"
+    """Whose products of linear layers run; see `Inference`."""
     library_on: tuple[str, ...] = ()
-    """Vendors, in lower case, on whose devices products of prompts are those of the vendor's library, which takes 16
-    bits: kernels of their own unpack weights of fewer and cast activations of more. Elsewhere the engine's products do
-    so on the way."""
+    """Vendors, in lower case, on whose devices products of prompts are those of the vendor's library instead."""
     ungrouped_on: tuple[str, ...] = ()
     """Architectures on which decode reads a cached key once for each query head, not once for those that share it."""
     pipelined: bool = True

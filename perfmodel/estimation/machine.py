@@ -23,6 +23,8 @@ class MatmulRate(NamedTuple):
     inner_step : of a tile for each element of the inner length [s]
     inner_split : inner length from which it is split [-]
     wave : elements of the result whose tiles fill the device [-]
+    cores : rate at which all cores take in a matrix in a kernel for few rows; None where their clock is unknown [B/s]
+    cores_exponent : of where that meets the bandwidth [-]
     cached : rate of what lies in the cache, over that of the memory [-]
     cache : what operands of a product measured alone find room in; None where they come from memory [B]
     """
@@ -37,6 +39,8 @@ class MatmulRate(NamedTuple):
     wave: Any
     cached: Any
     cache: Any
+    cores: Any = None
+    cores_exponent: Any = 4
 
 
 class TierRate(NamedTuple):
@@ -137,6 +141,7 @@ def machine(
         the device has no known peak in one of the formats
     """
     device = cluster.device
+    ticks = None if device.cores is None or device.clock is None else device.cores * device.clock
     peak = {dtype: device.peak_for(dtype) for dtype in dtypes}
     if efficiency.half_sums and "fp16" in peak and device.fp16_acc16 is not None:
         peak["fp16"] = device.fp16_acc16
@@ -155,6 +160,8 @@ def machine(
             cached=fit.cached,
             # in a long run other layers have been through the cache since
             cache=None if settled or device.l2 is None else fit.cache_share * device.l2,
+            cores=None if ticks is None else fit.core * ticks,
+            cores_exponent=fit.core_exponent,
         )
     plain = efficiency.matmul_for("default")
     return Machine(

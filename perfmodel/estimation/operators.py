@@ -7,9 +7,15 @@ from typing import Any
 from perfmodel.errors import InputError
 from perfmodel.estimation.machine import Machine
 from perfmodel.formulas.memory import copy_time
-from perfmodel.formulas.roofline import cached_share, flash_attention_flops, smooth_parts, split_walk_time
+from perfmodel.formulas.roofline import (
+    cached_share,
+    flash_attention_flops,
+    smooth_maximum,
+    smooth_parts,
+    split_walk_time,
+)
 from perfmodel.ops import ceil, log2, maximum, power
-from perfmodel.work import Attention, Matmul, Stream, Transfer, flops, memory_bytes
+from perfmodel.work import Attention, Matmul, Stream, Transfer, flops, held_bytes, memory_bytes
 
 __all__ = ["attention_seconds", "matmul_seconds", "stream_seconds", "transfer_seconds"]
 
@@ -30,13 +36,25 @@ def matmul_seconds(work: Matmul, m: Machine) -> Seconds:
     """
     rate = m.matmul[work.dtype]
     quantise = work.quantise_bytes / rate.bandwidth
-    if work.launches != 1:
-        quantise = _handed(quantise, work.quantise_bytes, work.launches - 1, m)
+    if work.launches != 1:  # kernels beside the product
+        copies = (
+            m.efficiency.stream.passes
+            * work.quantise_bytes
+            / (m.efficiency.stream.memory["copy"] * m.bandwidth)
+        )
+        quantise = _handed(copies, work.quantise_bytes, work.launches - 1, m)
     compute = flops(work) * work.effort / rate.flops
     moved = memory_bytes(work)
     memory = (moved - work.quantise_bytes) / rate.bandwidth
     if rate.cache is not None:
         memory = memory * (1.0 - (1.0 - 1.0 / rate.cached) * cached_share(size=moved, capacity=rate.cache))
+    if work.kernel == "vector" and rate.cores is not None:
+        taken = moved / rate.cores
+        memory = smooth_maximum(a=memory, b=taken, exponent=rate.cores_exponent)
+    if (
+        work.kernel == "rows"
+    ):  # all but the first find the matrix in the cache, of which not all rates are measured
+        memory = maximum(memory, work.m * held_bytes(work) / (rate.cached * rate.bandwidth))
     if work.weight_bytes is not None:
         compute, memory = compute / m.efficiency.packed.compute, memory / m.efficiency.packed.memory
     if work.accumulate:

@@ -10,6 +10,7 @@ from perfmodel.layers.passes import Pass
 from perfmodel.layers.products import linear_backward, linear_forward
 from perfmodel.layers.results import Result
 from perfmodel.layers.weight import Weight
+from perfmodel.ops import certain
 from perfmodel.specs import Spec
 from perfmodel.work import Collective, Matmul, Overlap, Repeat, Serial, Stream, Work
 
@@ -189,7 +190,9 @@ class Layer(Spec):
         return 0
 
 
-def region_entry(p: Pass, hidden: int, *beside: Matmul, backward: bool = False) -> tuple[Work, ...]:
+def region_entry(
+    p: Pass, hidden: int, *beside: Matmul, backward: bool = False, matrices: int = 1
+) -> tuple[Work, ...]:
     """Messages where activations enter a tensor-parallel region (Megatron's f, or g-bar with sequence parallelism).
 
     Parameters
@@ -199,12 +202,15 @@ def region_entry(p: Pass, hidden: int, *beside: Matmul, backward: bool = False) 
     *beside : products next to the messages, in their order; where the pass overlaps, each message hides behind its own
     backward : the mirrored pass: reduce the input's gradient, and with sequence parallelism gather the input again
         for the weight's gradient
+    matrices : that read the input, and are products of their own where kernels are not fused [-]
 
     Returns
     -------
     the messages; over one rank they cost nothing
     """
     kinds: Kinds
+    if p.kernels == "ggml" and not backward:
+        return _row_copies(p, hidden, matrices)
     if not p.sequence_parallel:
         kinds = (("tp all-reduce", "all_reduce"),) if backward else ()
     elif backward:
@@ -229,11 +235,26 @@ def region_exit(p: Pass, hidden: int, *beside: Matmul, backward: bool = False) -
     the messages; over one rank they cost nothing
     """
     kinds: Kinds
+    if p.kernels == "ggml" and not backward:
+        return _row_copies(p, hidden, 1)
     if p.sequence_parallel:
         kinds = (("tp all-gather", "all_gather"),) if backward else (("tp reduce-scatter", "reduce_scatter"),)
     else:
         kinds = () if backward else (("tp all-reduce", "all_reduce"),)
     return _tensor_messages(p, hidden, kinds, beside)
+
+
+def _row_copies(p: Pass, hidden: int, matrices: int) -> tuple[Work, ...]:
+    """What a product split by rows takes in ggml: the main device copies the input to each other, and gets its rows.
+
+    One thread issues the copies, one after the other (ggml-org/llama.cpp, ggml_cuda_op_mul_mat, split_mode row). There
+    goes all of a token, back the share of a device.
+    """
+    if certain(p.tp == 1):
+        return ()
+    payload = p.tokens * hidden * p.element_bytes * (1 + 1 / p.tp) / 2
+    copy = Collective("row copy", "send", payload, "tp")
+    return (Repeat("row copies", 2 * matrices * (p.tp - 1), copy),)
 
 
 def _tensor_messages(

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any, Literal, get_args
 
-__all__ = ["KERNELS", "Kernels", "activation_tensors", "compiled", "composed", "norm_bytes"]
+__all__ = ["KERNELS", "Kernels", "Products", "activation_tensors", "compiled", "composed", "norm_bytes"]
 
 Kernels = Literal["fused", "inductor", "xla", "ggml", "eager", "transformers"]
 """Whose kernels run: what they keep is told here, how often they cross the memory bus in `pointwise`.
@@ -26,6 +26,16 @@ transformers: the modelling code of Hugging Face transformers 5.23: as eager, bu
     softmax is taken in 32 bits.
 """
 KERNELS: tuple[str, ...] = get_args(Kernels)
+
+Products = Literal["own", "library", "rows"]
+"""Whose products of linear layers run in inference.
+
+own: kernels that unpack weights of few bits on the way.
+library: in prompts those of the vendor's library, which takes 16 bits: kernels of their own unpack weights of fewer
+    before it, and cast activations of more before and after it (cuBLAS, hipBLAS).
+rows: a kernel for one row, run over all rows, each of which streams the matrix anew: from the cache, as far as rows
+    run together.
+"""
 
 COMPOSED = {"gelu_new": 3, "gelu_fast": 6, "quick_gelu": 1, "relu": -1}
 """Tensors that an activation keeps beyond its input and its result: more where it is written in several operators, one

@@ -160,7 +160,7 @@ class MixtureOfExperts(Layer):
 
     def _linear(self, name: str, p: Pass, shape: dict[str, Any]) -> Matmul:
         """A product of the routed experts, whose weights may be stored in fewer bits, and are unpacked on the way."""
-        fewer = p._replace(library=False)
+        fewer = p._replace(products="own")
         if p.expert_bytes is not None:
             fewer = fewer._replace(weight_bytes=p.expert_bytes)
         return self.grouped(linear_forward(name, fewer, **shape), p)

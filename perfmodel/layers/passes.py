@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from typing import Any, NamedTuple
 
-from perfmodel.layers.kept import Kernels
+from perfmodel.layers.kept import Kernels, Products
 
 __all__ = ["Pass"]
 
@@ -48,8 +48,7 @@ class Pass(NamedTuple):
     ungrouped : decode reads a cached key once for each query head, not once for those that share it
     kv_split : tensor ranks that split each sequence's cache, where they would else hold the same keys and values [-]
     replicated : the ranks that share the experts hold the same tokens: none is sent, results are summed
-    library : products of prompts are the vendor library's, which takes 16 bits: weights of fewer are unpacked before
-        them, activations of more cast, by kernels of their own (a structure)
+    products : whose products of linear layers run (a structure)
     extent : what of an image (height, width) or of a signal (samples) the layer sees; () of plain sequences [-]
     ep : expert-parallel degree: ranks with tokens of their own that share the routed experts [-]
     expert_tp : tensor-parallel degree inside a routed expert [-]; None splits experts like all other layers, and sends
@@ -98,7 +97,7 @@ class Pass(NamedTuple):
     replicated: bool = False
     ungrouped: bool = False
     core_bytes: Any = None
-    library: bool = False
+    products: Products = "own"
     extent: tuple[Any, ...] = ()
 
     def of_length(self, tokens: Any) -> Pass:
@@ -116,7 +115,7 @@ class Pass(NamedTuple):
             dtype=self.core_dtype,
             operand_bytes=self.core_element,
             weight_bytes=self.head_bytes,
-            library=False,
+            products="own",
         )
 
     @property

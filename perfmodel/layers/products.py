@@ -28,10 +28,10 @@ def linear_forward(
 
     Examples
     --------
-    >>> linear_forward("up", Pass(1, 8, 8, element_bytes=4, library=True), tokens=8, inputs=4, outputs=2)[-3:]
-    (1, None, 3)
+    >>> linear_forward("up", Pass(1, 8, 8, element_bytes=4, products="library"), tokens=8, inputs=4, outputs=2).launches
+    3
     """
-    if p.library and not p.decode:
+    if p.products == "library" and not p.decode:
         return _library_product(name, p, tokens=tokens, inputs=inputs, outputs=outputs, matrices=matrices)
     quantised = _quantise_bytes(p, tokens * inputs)
     return Matmul(
@@ -45,6 +45,11 @@ def linear_forward(
         p.element_bytes,
         quantise_bytes=quantised,
         weight_bytes=p.weight_bytes,
+        kernel="rows"
+        if p.products == "rows"
+        else "vector"
+        if p.kernels == "ggml" and p.decode
+        else "product",
         launches=matrices if p.kernels == "ggml" else 1,
     )
 

@@ -43,7 +43,7 @@ def stored_core(
     >>> [(part.name, getattr(part, "bytes", None)) for part in core.parts]
     [('scores', None), ('softmax', 128.0), ('weighted values', None), ('place heads', 256.0)]
     """
-    cast = p.library and p.element_bytes != p.core_element
+    cast = p.products == "library" and p.element_bytes != p.core_element
     stored = p.core_element if cast else p.element_bytes
     rows = p.queries / p.cp
     scores = batch * rows * keys

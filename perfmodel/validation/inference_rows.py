@@ -151,7 +151,7 @@ def _work(row: Row, model: Model, device: Device, notes: list[str]) -> Inference
         **_formats(row, device, notes),
         "attention": recipe.attention,
         "kernels": recipe.kernels,
-        "library_products": device.vendor.lower() in recipe.library_on,
+        "products": "library" if device.vendor.lower() in recipe.library_on else recipe.products,
         "grouped_cache": device.architecture.lower() not in recipe.ungrouped_on,
         "prompt_chunk": recipe.prefill_tokens if recipe.chunked else None,
     }

@@ -8,7 +8,7 @@ from pydantic import Field, model_validator
 
 from perfmodel.errors import Faults
 from perfmodel.formulas.queueing import speculated_tokens
-from perfmodel.layers.kept import Kernels
+from perfmodel.layers.kept import Kernels, Products
 from perfmodel.specs import Spec
 from perfmodel.workload.quantisation import Formats, format_faults
 
@@ -43,9 +43,9 @@ class Served(Spec):
     kernels: Kernels = "fused"
     """Whose kernels do pointwise work; see `Training`. Fused ones, and ggml's, attend from a cache without storing
     scores; ggml's hand each other activations in 32 bits."""
-    library_products: bool = False
-    """Products of prompts are the vendor library's, which takes 16 bits: weights of fewer are unpacked before them, and
-    activations of more cast, by kernels of their own; else on the way."""
+    products: Products = "own"
+    """Whose products of linear layers run: own kernels, which unpack weights of few bits on the way; in prompts the
+    vendor's library, before which kernels of their own unpack and cast; or kernels for one row, run over all rows."""
     grouped_cache: bool = True
     """Decode reads a cached key once for all query heads that share it; else once for each."""
     prompt_chunk: int | None = Field(default=None, ge=1, le=10**9)
