@@ -8,7 +8,7 @@ import pytest
 
 import perfmodel as pm
 from perfmodel.costs.inference import decode_pass, forward, prefill_pass
-from perfmodel.efficiency import Engine
+from perfmodel.efficiency import Efficiency, Engine
 from perfmodel.estimation.machine import machine
 from perfmodel.estimation.operators import matmul_seconds, stream_seconds
 from perfmodel.formulas.pipeline import queued_parts
@@ -194,6 +194,14 @@ def test_power_holds_some_cards_of_a_generation(card: str, held: bool) -> None:
     assert (fits.matmul_for("bf16").compute < 0.6) is held
     assert device.tdp is not None
     assert (device.tdp / device.peak_for("bf16") < 1e-12) is held
+
+
+@pytest.mark.parametrize(
+    ("card", "checked"), [("l40s", True), ("l40", True), ("rtx-4090", False), ("rtx-6000-ada", False)]
+)
+def test_check_bits_beside_the_data_take_bandwidth(card: str, checked: bool) -> None:
+    device = pm.Device.load(card)
+    assert (Efficiency.of(device.architecture, device=device.id).matmul_for("fp16").memory < 0.8) is checked
 
 
 @pytest.mark.parametrize(

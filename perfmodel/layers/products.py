@@ -45,13 +45,15 @@ def linear_forward(
         p.element_bytes,
         quantise_bytes=quantised,
         weight_bytes=p.weight_bytes,
-        kernel="rows"
-        if p.products == "rows"
-        else "vector"
-        if p.kernels == "ggml" and p.decode
-        else "product",
+        kernel=_kernel(p),
         launches=matrices if p.kernels == "ggml" else 1,
     )
+
+
+def _kernel(p: Pass) -> str:
+    if p.products == "rows":
+        return "rows"
+    return "vector" if p.kernels == "ggml" and p.decode else "product"
 
 
 def _library_product(name: str, p: Pass, *, tokens: Any, inputs: Any, outputs: Any, matrices: int) -> Matmul:
