@@ -36,13 +36,10 @@ def matmul_seconds(work: Matmul, m: Machine) -> Seconds:
     """
     rate = m.matmul[work.dtype]
     quantise = work.quantise_bytes / rate.bandwidth
-    if work.launches != 1:  # kernels beside the product
-        copies = (
-            m.efficiency.stream.passes
-            * work.quantise_bytes
-            / (m.efficiency.stream.memory["copy"] * m.bandwidth)
-        )
-        quantise = _handed(copies, work.quantise_bytes, work.launches - 1, m)
+    if work.launches != 1:  # kernels beside the product, which copy
+        fit = m.efficiency.stream
+        copied = fit.passes * work.quantise_bytes / (fit.memory["copy"] * m.bandwidth)
+        quantise = _handed(copied, work.quantise_bytes, work.launches - 1, m)
     compute = flops(work) * work.effort / rate.flops
     moved = memory_bytes(work)
     memory = (moved - work.quantise_bytes) / rate.bandwidth
@@ -51,9 +48,7 @@ def matmul_seconds(work: Matmul, m: Machine) -> Seconds:
     if work.kernel == "vector" and rate.cores is not None:
         taken = moved / rate.cores
         memory = smooth_maximum(a=memory, b=taken, exponent=rate.cores_exponent)
-    if (
-        work.kernel == "rows"
-    ):  # all but the first find the matrix in the cache, of which not all rates are measured
+    if work.kernel == "rows":  # all but the first find the matrix in the cache, where its rate is known
         memory = maximum(memory, work.m * held_bytes(work) / (rate.cached * rate.bandwidth))
     if work.weight_bytes is not None:
         compute, memory = compute / m.efficiency.packed.compute, memory / m.efficiency.packed.memory
