@@ -41,6 +41,8 @@ class Matmul(NamedTuple):
         all of them
     weight_bytes : of an element of B, scales included, where it is stored in fewer bits than it is computed in and
         unpacked on the way (weight-only quantisation); None is as `operand_bytes` [B]
+    unpacked : 1 where these weights are first written out in the format computed in, by a kernel of its own, and read
+        back by a plain product [-]
     launches : kernels: the product, and those that cast or unpack around it [-]
     """
 
@@ -57,6 +59,7 @@ class Matmul(NamedTuple):
     effort: Any = 1
     kernel: str = "product"
     weight_bytes: Any = None
+    unpacked: Any = 0.0
     launches: Any = 1
 
 
@@ -334,9 +337,20 @@ def flops(leaf: Leaf) -> Any:
 
 
 def memory_bytes(leaf: Leaf) -> Any:
-    """Bytes a leaf must move through device memory, each operand once [B]."""
+    """Bytes a leaf must move through device memory, each operand once [B].
+
+    Examples
+    --------
+    >>> memory_bytes(Matmul("up", 8, 4, 2, weight_bytes=1)) - memory_bytes(Matmul("up", 8, 4, 2, weight_bytes=0.5))
+    4.0
+    >>> in_place = Matmul("up", 8, 4, 2, weight_bytes=1)
+    >>> memory_bytes(in_place._replace(unpacked=1.0)) - memory_bytes(in_place)
+    32.0
+    """
     if isinstance(leaf, Matmul):
-        weights = leaf.operand_bytes if leaf.weight_bytes is None else leaf.weight_bytes
+        weights = leaf.operand_bytes
+        if leaf.weight_bytes is not None:
+            weights = leaf.weight_bytes + 2 * leaf.unpacked * leaf.operand_bytes
         operands = leaf.k * (leaf.operand_bytes * leaf.m + weights * leaf.n)
         result = leaf.result_bytes * leaf.m * leaf.n * (2 if leaf.accumulate else 1)
         return leaf.batch * (operands + result) + leaf.quantise_bytes
@@ -376,4 +390,6 @@ def kernels(leaf: Leaf) -> Any:
     """Kernels the host has to launch for a leaf; copies to the host are none [-]."""
     if isinstance(leaf, Transfer):
         return 0
-    return leaf.launches if isinstance(leaf, Stream | Matmul) else 1
+    if isinstance(leaf, Matmul):
+        return leaf.launches + leaf.unpacked
+    return leaf.launches if isinstance(leaf, Stream) else 1

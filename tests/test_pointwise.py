@@ -208,6 +208,13 @@ def test_heads_are_copied_to_their_places():
     assert streamed(layer.forward(entered("eager")), "place heads") == (0, 0)
 
 
+def test_engines_place_heads_where_they_add_biases():
+    plain, width = SelfAttention(hidden=64, heads=4, kv_heads=4, head_dim=16, rotary=False), TOKENS * 64 * 2
+    p = entered("fused", fused_attention=False, forward_only=True)
+    assert streamed(plain.forward(p), "place heads") == (2 * width, 1)
+    assert streamed(plain.replace(qkv_bias=True).forward(p), "place heads") == (4 * 2 * width, 2)
+
+
 def test_a_chunked_scan_computes_scores_and_states_again():
     layer = Mamba2(hidden=64, heads=8, head_dim=16, state=32, scan_chunk=8)
     p = entered("fused")

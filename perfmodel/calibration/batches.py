@@ -150,7 +150,12 @@ def counted_batches(rows: Iterable[Row]) -> list[Batch]:
         except (InputError, KeyError):  # `validate` says why
             continue
         recipe, device = job.engine.recipe, job.cluster.device
-        changes = {"half_sums": recipe.half_sums, "direct": recipe.direct, "software": job.engine.id}
+        changes = {
+            "half_sums": recipe.half_sums,
+            "direct": recipe.direct,
+            "launched_messages": recipe.launches_messages,
+            "software": job.engine.id,
+        }
         fits = Efficiency.of(device.architecture, device=device.id).model_copy(update=changes)
         found.append(Batch(row, job, costs, fits))
     return found
@@ -165,6 +170,7 @@ def _costs(job: InferenceJob) -> InferenceCosts | None:
         job.work,
         job.layout,
         pipelined=recipe.pipelined,
+        part_tokens=recipe.part_tokens,
         reserved=recipe.keeps_all,
         queued=recipe.queued,
         parts_in_flight=recipe.parts_in_flight,

@@ -34,6 +34,9 @@ class EngineFit(SoftwareFit):
 class EngineRecipe(Recipe):
     """What an engine does where a job does not say."""
 
+    runtime: Literal["overlapped", "python", "native", "compiled"] = "python"
+    """What drives the device: a loop that prepares the next step while this one runs, a plain loop in Python, native
+    code, or a program compiled ahead. Engines of one kind are kin: where one was not measured, it is as the others."""
     graphs: bool = False
     """Steps of decode are captured once and launched as a whole."""
     attention: Literal["flash", "unfused"] = "flash"
@@ -50,6 +53,14 @@ class EngineRecipe(Recipe):
     """Vendors, in lower case, on whose devices products of prompts are those of the vendor's library instead."""
     ungrouped_on: tuple[str, ...] = ()
     """Architectures on which decode reads a cached key once for each query head, not once for those that share it."""
+    encoder_kernel: int = Field(default=0, ge=0)
+    """Positions up to which encoders in 16 or 8 bits attend in one kernel, whatever `attention` says [-]."""
+    quantised_throughout: bool = False
+    """Encoders and networks of convolutions in 8 bits stay in 8 bits between their products; see `Inference`."""
+    casts_weights: bool = False
+    """16 bits are automatic mixed precision: weights are kept in 32, and cast in each pass."""
+    unpack_rows: int | None = Field(default=None, ge=0)
+    """Tokens of a pass from which packed weights are first written out in 16 bits; null unpacks them on the way [-]."""
     pipelined: bool = True
     """A pipeline has a part of the batch in every stage; else one at a time."""
     queued: int | None = Field(default=None, ge=1)
@@ -57,6 +68,9 @@ class EngineRecipe(Recipe):
     held up by the stage whose queue is full; None is a host for each stage [-]."""
     parts_in_flight: int | None = Field(default=None, ge=1)
     """Most parts of a batch in a pipeline at once; None is as many as stages [-]."""
+    part_tokens: int | None = Field(default=None, ge=1)
+    """A pipeline's parts are as many as its stages only where these divide the batch, else one; each is halved until
+    its prompts have no more tokens than this. Null: as many as stages [-]."""
     memory_share: float = Field(default=0.9, gt=0, le=1)
     """Of the device's memory, what the engine takes (vLLM's gpu_memory_utilization) [-]."""
     keeps_all: bool = True
@@ -69,6 +83,11 @@ class EngineRecipe(Recipe):
     """A request is let in only where there is room for its last token, so that none is ever thrown out."""
     chunked: bool = True
     """Prompts are cut to what a pass has room for, and share it with decode; else a pass is for prompts alone."""
+
+    @property
+    def launches_messages(self) -> bool:
+        """Messages are the library's, and hosts launch each of them."""
+        return not (self.graphs or self.direct)
 
 
 class Engine(Software):

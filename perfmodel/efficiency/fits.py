@@ -206,6 +206,8 @@ class HostFit(Spec):
     """Time of one pass of an engine for each sequence in it: scheduling, sampling, text of the new token [s]."""
     request: Seconds = Field(ge=0, default=0.0)
     """Time for each request to an inference server: text to tokens and back, and its way through it [s]."""
+    message: Seconds = Field(ge=0, default=0.0)
+    """What a message of the library's takes longer where the host launches it than in a captured graph [s]."""
     straggling: float = Field(ge=0, le=1, default=0.0)
     """Share of a step lost to waiting for each doubling of the nodes [-]."""
 

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from functools import lru_cache
+from pathlib import Path
 from typing import Any, Self, TypeVar
 
 from pydantic import Field, model_validator
 
-from perfmodel.efficiency.engines import Engine, EngineFit
+from perfmodel.efficiency.engines import Engine, EngineFit, EngineRecipe
 from perfmodel.efficiency.fits import (
     MOST_BANDWIDTH,
     AttentionFit,
@@ -25,9 +26,9 @@ from perfmodel.efficiency.fits import (
 from perfmodel.efficiency.software import Residuals, Software, SoftwareFit
 from perfmodel.errors import unknown
 from perfmodel.ops import minimum
-from perfmodel.specs import Catalogue, SourcedSpec, Spec
+from perfmodel.specs import Catalogue, SourcedSpec, Spec, kind_named
 
-__all__ = ["Efficiency", "efficiencies"]
+__all__ = ["Efficiency", "efficiencies", "load_fits"]
 
 T = TypeVar("T")
 
@@ -70,10 +71,14 @@ class Efficiency(SourcedSpec):
     """Products of fp16 are summed in fp16, at the higher rate that some devices have for it."""
     direct: bool = False
     """All-reduces within a node may be kernels of the software's own that read their peers' memory."""
+    launched_messages: bool = False
+    """Outside captured graphs, messages are the library's, and hosts launch each of them."""
     residual: str
     """How well the fits hold on data they did not see."""
     software: str = ""
-    """The training stack whose constants are in force; empty where the operator fits stand alone."""
+    """The stack or engine whose constants are in force; empty where the operator fits stand alone."""
+    recipe: EngineRecipe | None = None
+    """What that engine does where a job does not say; null where none is in force."""
     spread: Residuals | None = None
     """Errors of whole steps on comparable runs; null where none is known."""
 
@@ -195,12 +200,15 @@ class Efficiency(SourcedSpec):
         >>> fits.under(slow, "Ampere").matmul_for("bf16").compute / fits.matmul_for("bf16").compute
         0.5
         """
+        recipe = software.recipe if isinstance(software, Engine) else None
         return self.applied(software.fit(architecture), software.recipe.attention_kernel).replace(
             id=f"{self.id}+{software.id}",
             software=software.id,
+            recipe=recipe,
             spread=software.residuals,
-            half_sums=isinstance(software, Engine) and software.recipe.half_sums,
-            direct=isinstance(software, Engine) and software.recipe.direct,
+            half_sums=recipe is not None and recipe.half_sums,
+            direct=recipe is not None and recipe.direct,
+            launched_messages=recipe is not None and recipe.launches_messages,
             sources=(*self.sources, *software.sources),
         )
 
@@ -317,6 +325,34 @@ def _merged(fields: Any, changes: Mapping[str, Any]) -> dict[str, Any]:
         within = isinstance(value, Mapping) and isinstance(whole.get(name), Mapping | Spec)
         whole[name] = _merged(whole[name], value) if within else value
     return whole
+
+
+def load_fits(name: str) -> Efficiency | Software:
+    """What `estimate(efficiency=…)` takes, by name or from a file.
+
+    Parameters
+    ----------
+    name : of an efficiency set; or the path of one, or of the set of a training stack or an engine, as `calibrate`
+        writes them: its first line tells which
+
+    Raises
+    ------
+    UnknownNameError
+        no such set; near names are suggested
+    SpecError
+        the file can't be read, or holds something else
+
+    Examples
+    --------
+    >>> load_fits("hopper").id
+    'hopper'
+    """
+    if name.endswith((".yaml", ".yml")):
+        kinds: dict[str | None, type[Software]] = {"software": Software, "engine": Engine}
+        kind = kinds.get(kind_named(Path(name).expanduser()))
+        if kind is not None:
+            return kind.load(name)
+    return Efficiency.load(name)
 
 
 def efficiencies() -> dict[str, str]:

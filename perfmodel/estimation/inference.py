@@ -8,7 +8,7 @@ from perfmodel.costs.inference import InferenceCosts, inference_costs
 from perfmodel.costs.serving_memory import Footprint
 from perfmodel.efficiency import Efficiency, Engine, EngineRecipe
 from perfmodel.errors import UnsupportedError
-from perfmodel.estimation.host import communicators, launches
+from perfmodel.estimation.host import communicators, launches, messages
 from perfmodel.estimation.inference_result import InferenceEstimate, InferenceMemory
 from perfmodel.estimation.machine import Machine, machine
 from perfmodel.estimation.timed import Timed, repeated, series
@@ -46,6 +46,7 @@ def estimate_inference(
         work,
         layout,
         pipelined=recipe.pipelined,
+        part_tokens=recipe.part_tokens,
         reserved=recipe.keeps_all,
         pass_tokens=recipe.prefill_tokens if recipe.chunked else None,
         queued=recipe.queued,
@@ -114,7 +115,7 @@ def recipe_of(efficiency: Efficiency) -> EngineRecipe:
     ----------
     efficiency : the fits in force
     """
-    return Engine.load(efficiency.software or "default").recipe
+    return efficiency.recipe or Engine.load(efficiency.software or "default").recipe
 
 
 def phases(
@@ -151,12 +152,17 @@ def timed_pass(work: Work, clock: Clock, *, captured: bool, hosts: Any = 1, sequ
     """
     device, host = clock.time(work), clock.rates.efficiency.host
     needed = host.launch if captured else launches(work, clock.groups, clock.rates) * host.launch
-    waiting = maximum(needed - device.seconds, 0.0)
     alone = hosts * host.step + sequences * host.sequence
+    parts, busy = device.parts, device.seconds
+    if clock.rates.efficiency.launched_messages and not captured:
+        longer = messages(work, clock.groups) * host.message
+        parts = (*parts, Timed("launched messages", "host", longer, {"host_launch": longer}, {}))
+        busy = busy + longer
+    waiting = maximum(needed - busy, 0.0)
     return series(
         device.name,
         (
-            *device.parts,
+            *parts,
             Timed("host launches", "host", waiting, {"host_launch": waiting}, {}),
             Timed("host, once a pass", "host", alone, {"host_launch": alone}, {}),
         ),

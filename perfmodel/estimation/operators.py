@@ -51,15 +51,17 @@ def matmul_seconds(work: Matmul, m: Machine) -> Seconds:
     if work.kernel == "rows":  # all but the first find the matrix in the cache, where its rate is known
         memory = maximum(memory, work.m * held_bytes(work) / (rate.cached * rate.bandwidth))
     if work.weight_bytes is not None:
-        compute, memory = compute / m.efficiency.packed.compute, memory / m.efficiency.packed.memory
+        packed, in_place = m.efficiency.packed, 1.0 - work.unpacked
+        compute, memory = compute / power(packed.compute, in_place), memory / power(packed.memory, in_place)
     if work.accumulate:
         compute = compute / rate.accumulate
     if work.kernel == "convolution":
         compute = compute / m.efficiency.convolution
     busy, tensor = smooth_parts(a=compute, b=memory, exponent=rate.exponent)
     walk = split_walk_time(length=work.k, step=rate.inner_step, split=rate.inner_split)
-    latency = rate.latency + walk / (1.0 + work.batch * work.m * work.n / rate.wave)
-    latency = latency + (work.launches - 1) * m.efficiency.stream.latency
+    beside = work.launches - 1 + work.unpacked
+    start = rate.latency + beside * m.efficiency.stream.latency
+    latency = start + walk / (1.0 + work.batch * work.m * work.n / rate.wave)
     return latency + quantise + busy, {
         "compute": tensor,
         "memory_bandwidth": quantise + busy - tensor,

@@ -235,7 +235,7 @@ class SelfAttention(Layer):
         if not p.fused_attention:
             core = stored_core(
                 p, batch=p.sequences * heads, keys=p.keys, key_dim=self.head_dim, value_dim=self.head_dim,
-                wide=self._softmax_bytes(p) / p.element_bytes, backward=backward,
+                wide=self._softmax_bytes(p) / p.element_bytes, backward=backward, biased=self.qkv_bias,
             )  # fmt: skip
             return gathered_core(p, core, seen, backward=backward)
         kernel = Attention(

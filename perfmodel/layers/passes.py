@@ -42,6 +42,8 @@ class Pass(NamedTuple):
     last_logits : only the last position of each sequence gets logits
     weight_bytes : of a weight of the linear layers that is stored in fewer bits than computed in; None is as
         `operand_bytes` [B]
+    unpack_rows : tokens from which such weights are first written out in the format computed in; None unpacks them on
+        the way, however many there are [-]
     expert_bytes : the same of routed experts; None is as the other linear layers [B]
     head_bytes : the same of the output head, which computes in 16 bits; None is as `element_bytes` [B]
     kv_bytes : of an element of the cache; None is as `element_bytes` [B]
@@ -90,6 +92,7 @@ class Pass(NamedTuple):
     decode: bool = False
     last_logits: bool = False
     weight_bytes: Any = None
+    unpack_rows: Any = None
     expert_bytes: Any = None
     head_bytes: Any = None
     kv_bytes: Any = None

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from perfmodel.layers.passes import Pass
+from perfmodel.ops import greater, where
 from perfmodel.work import Matmul
 
 __all__ = ["linear_backward", "linear_forward"]
@@ -46,8 +47,16 @@ def linear_forward(
         quantise_bytes=quantised,
         weight_bytes=p.weight_bytes,
         kernel=_kernel(p),
+        unpacked=_unpacked(p, tokens),
         launches=matrices if p.kernels == "ggml" else 1,
     )
+
+
+def _unpacked(p: Pass, tokens: Any) -> Any:
+    """1 where packed weights are written out before the product of so many tokens, else 0 [-]."""
+    if p.weight_bytes is None or p.unpack_rows is None:
+        return 0.0
+    return where(greater(p.unpack_rows, tokens), 0.0, 1.0)
 
 
 def _kernel(p: Pass) -> str:

@@ -48,6 +48,14 @@ class Served(Spec):
     vendor's library, before which kernels of their own unpack and cast; or kernels for one row, run over all rows."""
     grouped_cache: bool = True
     """Decode reads a cached key once for all query heads that share it; else once for each."""
+    casts_weights: bool = False
+    """Weights of products are kept in 32 bits and cast in each pass (automatic mixed precision)."""
+    unpack_rows: int | None = Field(default=None, ge=0, le=10**9)
+    """Tokens of a pass from which packed weights are first written out in 16 bits, and read back by a plain product;
+    None unpacks them on the way [-]."""
+    quantised_throughout: bool = False
+    """Products in fewer bits hand their results on in these bits, attention and pointwise work in between included;
+    else a kernel before each product quantises what comes in 16 bits."""
     prompt_chunk: int | None = Field(default=None, ge=1, le=10**9)
     """Most tokens of one prompt that pass together; None is all of them [-]."""
     expert_imbalance: float = Field(default=1, ge=1, le=10**4)
@@ -77,7 +85,8 @@ class Served(Spec):
     @property
     def formats(self) -> Formats:
         """The number formats in force."""
-        return Formats.of(self.weight_dtype, self.activation_dtype, self.kv_dtype)
+        formats = Formats.of(self.weight_dtype, self.activation_dtype, self.kv_dtype)
+        return formats.throughout if self.quantised_throughout else formats
 
     def _told(self, faults: Faults) -> None:
         """Refuse names of formats and lengths that contradict each other."""

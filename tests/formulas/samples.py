@@ -251,6 +251,12 @@ SAMPLES = {
         "fixed": [0.01, 0.02, 0.01],
         "slope": [1e-3, 0, 1e-3],
     },
+    "queueing.gated_wait": {
+        "rate": [5.0, 0, 1.0],
+        "service": [0.1, 0.1, 0.5],
+        "passing": [0.04, 0.02, 1.5],
+        "together": [1, 4, 64],
+    },
     "queueing.pollaczek_khinchine_wait": {
         "rate": [5.0, 0, 1.0],
         "service": [0.1, 0.1, 0.5],

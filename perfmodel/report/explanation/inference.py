@@ -5,19 +5,18 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from perfmodel.estimation import InferenceEstimate, Timed
-from perfmodel.estimation.answer import view
 from perfmodel.estimation.timed import by_kind
 from perfmodel.formulas.inference import model_bandwidth_utilisation
 from perfmodel.formulas.training import model_flops_utilisation
 from perfmodel.report.explanation.entry import Entry, cited
 from perfmodel.report.explanation.evidence import algorithms, operators, sources
 from perfmodel.report.explanation.served import served_memory
-from perfmodel.report.explanation.written import written
+from perfmodel.report.explanation.written import explained_by
 from perfmodel.report.inference import describe
 from perfmodel.report.tables import SERVED_TERMS
 from perfmodel.units import show
 
-__all__ = ["explain", "inference_entries"]
+__all__ = ["inference_entries"]
 
 
 def inference_entries(est: InferenceEstimate) -> Iterator[Entry]:
@@ -40,22 +39,6 @@ def inference_entries(est: InferenceEstimate) -> Iterator[Entry]:
     yield from algorithms(est)
     yield from served_memory(est)
     yield from sources(est)
-
-
-@view("explain", "inference")
-def explain(est: InferenceEstimate, format: str = "text") -> str:
-    """The explanation, written.
-
-    Parameters
-    ----------
-    est : the estimate
-    format : text, markdown, html or json
-
-    Returns
-    -------
-    every number with its formula
-    """
-    return written(describe(est), inference_entries(est), format)
 
 
 def _phases(est: InferenceEstimate) -> Iterator[Entry]:
@@ -123,3 +106,6 @@ def _utilisation(est: InferenceEstimate) -> Iterator[Entry]:
             "t": show(est.decode_time, "s"),
         }
         yield Entry("MBU of decode", f"{est.mbu:.2%}", maths, inputs, source)
+
+
+explained_by("inference", describe, inference_entries)
