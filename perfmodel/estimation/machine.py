@@ -6,6 +6,7 @@ from typing import Any, NamedTuple
 
 from perfmodel.efficiency import CollectiveFit, Efficiency
 from perfmodel.hardware import Cluster, Tier
+from perfmodel.ops import certain
 
 __all__ = ["Machine", "MatmulRate", "TierRate", "machine"]
 
@@ -176,7 +177,7 @@ def machine(
         links=_links(cluster, efficiency),
         host_capacity=None if cluster.host_memory is None else cluster.host_memory / cluster.devices_per_node,
         cached=plain.cached,
-        cache=None if device.l2 is None or plain.cached == 1 else plain.cache_share * device.l2,
+        cache=None if device.l2 is None or certain(plain.cached == 1) else plain.cache_share * device.l2,
     )
 
 
