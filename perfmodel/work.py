@@ -36,11 +36,14 @@ class Matmul(NamedTuple):
     quantise_bytes : moved to bring an operand into this format first, in a kernel of its own [B]
     effort : multiplications done over those counted: below 1 for minimal filtering, above it where operands are padded
         to the matrix unit [-]
-    kernel : product, or convolution: the same arithmetic, its operand gathered on the way (implicit GEMM)
+    kernel : product; convolution: the same arithmetic, its operand gathered on the way (implicit GEMM); vector: few
+        rows by a kernel of its own, through which the matrix streams by the cores; rows: a kernel for one row, run over
+        all of them
     weight_bytes : of an element of B, scales included, where it is stored in fewer bits than it is computed in and
         unpacked on the way (weight-only quantisation); None is as `operand_bytes` [B]
     unpacked : 1 where these weights are first written out in the format computed in, by a kernel of its own, and read
         back by a plain product [-]
+    launches : kernels: the product, and those that cast or unpack around it [-]
     """
 
     name: str
@@ -57,6 +60,7 @@ class Matmul(NamedTuple):
     kernel: str = "product"
     weight_bytes: Any = None
     unpacked: Any = 0.0
+    launches: Any = 1
 
 
 class Attention(NamedTuple):
@@ -387,5 +391,5 @@ def kernels(leaf: Leaf) -> Any:
     if isinstance(leaf, Transfer):
         return 0
     if isinstance(leaf, Matmul):
-        return 1 + leaf.unpacked
+        return leaf.launches + leaf.unpacked
     return leaf.launches if isinstance(leaf, Stream) else 1

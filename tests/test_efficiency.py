@@ -141,6 +141,7 @@ def test_a_device_has_its_own_constants_where_it_was_measured():
     assert own.stream.memory["norm"] != whole.stream.memory["norm"]
     assert own.stream.memory["copy"] == whole.stream.memory["copy"]
     assert own.matmul == whole.matmul
+    assert Efficiency.of("Ampere", device="nvidia-a10").stream == own.stream  # the same chip
     assert Efficiency.of("Ampere", device="nvidia-a30") == whole
     assert Efficiency.of("Ampere", "nemo", device="nvidia-a40").id == "ampere.nvidia-a40+nemo"
     assert Efficiency.serving("Ampere", device="nvidia-a40").stream.latency != whole.stream.latency

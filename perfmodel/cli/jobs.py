@@ -28,7 +28,9 @@ class Samples(Options):
     )
     kernels: Annotated[
         str,
-        typer.Option(help="Whose kernels do pointwise work: fused, inductor, xla, eager or transformers."),
+        typer.Option(
+            help="Whose kernels do pointwise work: fused, inductor, xla, ggml, eager or transformers."
+        ),
     ] = "fused"
     attention: Annotated[str, typer.Option(help="flash or unfused.")] = "flash"
 

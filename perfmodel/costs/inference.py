@@ -9,11 +9,12 @@ from perfmodel.costs.casting import cast_weights
 from perfmodel.costs.entering import entering, sample_length
 from perfmodel.costs.parts import Part, parts
 from perfmodel.costs.serving_memory import Footprint, cache_bytes, footprints
+from perfmodel.formulas.pipeline import queued_parts
 from perfmodel.layers import Pass
 from perfmodel.model import Model
 from perfmodel.ops import ceil, certain, floor, greater, log2, maximum, minimum, power, where
 from perfmodel.parallel import Parallel, Ranks, groups
-from perfmodel.work import Collective, Repeat, Serial, Transfer, Work, flops, held_bytes, total
+from perfmodel.work import Collective, Leaf, Repeat, Serial, Transfer, Work, flops, held_bytes, kernels, total
 from perfmodel.workload import Inference, Served
 
 __all__ = [
@@ -63,6 +64,8 @@ def inference_costs(
     reserved: bool = True,
     pass_tokens: Any = None,
     together: Any = None,
+    queued: int | None = None,
+    parts_in_flight: int | None = None,
 ) -> InferenceCosts:
     """Everything that a batch, or the part of it that runs together, asks of each device, counted.
 
@@ -76,6 +79,7 @@ def inference_costs(
     reserved : the cache keeps every position, also those that a window has passed
     pass_tokens : most tokens that the engine takes into one pass, whose activations are alive together; None is all [-]
     together : sequences of a replica that run together; None is all [-]
+    queued, parts_in_flight : see `EngineRecipe`
 
     Returns
     -------
@@ -96,8 +100,9 @@ def inference_costs(
     prompt = prefill_pass(model, work, layout, sequences=replica / passes)
     token = decode_pass(work, prompt, sequences=replica / streams, context=work.context)
     step = decode_step(model, work, token, layout) if work.decoded else None
+    limits = {"queued": queued, "parts_in_flight": parts_in_flight}
     return InferenceCosts(
-        prefill=prompts(model, work, prompt, layout, passes=passes) if work.prefills else None,
+        prefill=prompts(model, work, prompt, layout, passes=passes, **limits) if work.prefills else None,
         decode=step,
         steps=work.steps,
         memory=footprints(
@@ -169,6 +174,7 @@ def prefill_pass(model: Model, work: Served, layout: Parallel, *, sequences: Any
         the model can't read what the workload gives it, or the length of its prompts is missing
     """
     formats, prompt = work.formats, max(sample_length(model, work, "input_length", usual=1024), 1)
+    wide = work.kernels == "ggml"
     computed = prompt - work.cached_length
     return entering(
         model,
@@ -178,7 +184,9 @@ def prefill_pass(model: Model, work: Served, layout: Parallel, *, sequences: Any
         queries=computed,
         keys=prompt if work.cached_length else computed,
         expert_load=work.expert_imbalance,
-        element_bytes=formats.element_bytes,
+        element_bytes=4.0 if wide else formats.element_bytes,
+        core_bytes=formats.element_bytes if wide else None,
+        products=work.products,
         current_scaling=formats.current,
         forward_only=True,
         last_logits=work.output_length > 0,
@@ -210,7 +218,7 @@ def decode_pass(work: Served, prompt: Pass, *, sequences: Any, context: Any) -> 
         cp=1,
         sequence_parallel=False,
         decode=True,
-        fused_attention=prompt.fused_attention or work.kernels == "fused",
+        fused_attention=prompt.fused_attention or work.kernels in ("fused", "ggml"),
         source_cached=True,
         last_logits=not work.draft_tokens,
     )
@@ -255,7 +263,16 @@ def decode_step(model: Model, work: Served, token: Pass, layout: Parallel) -> Wo
     return Serial("decode step", (Repeat("draft", work.draft_tokens * work.draft_cost, drafted), step))
 
 
-def prompts(model: Model, work: Served, p: Pass, layout: Parallel, *, passes: Any) -> Work:
+def prompts(
+    model: Model,
+    work: Served,
+    p: Pass,
+    layout: Parallel,
+    *,
+    passes: Any,
+    queued: int | None = None,
+    parts_in_flight: int | None = None,
+) -> Work:
     """Prompts through the model, after what earlier ones have left of them comes back from where it was put.
 
     Parameters
@@ -263,9 +280,19 @@ def prompts(model: Model, work: Served, p: Pass, layout: Parallel, *, passes: An
     model, work, layout : the job
     p : the pass of a part
     passes : parts that begin together [-]
+    queued, parts_in_flight : see `EngineRecipe`
     """
     part, chunks = cut(p, work.prompt_chunk)
-    whole = through_stages("prefill", model, work, part, layout, passes=passes * chunks)
+    whole = through_stages(
+        "prefill",
+        model,
+        work,
+        part,
+        layout,
+        passes=passes * chunks,
+        queued=queued,
+        parts_in_flight=parts_in_flight,
+    )
     if work.cached_in == "device" or not work.cached_length:
         return whole
     layers = [(layer, block.repeat / layout.pp) for block in model.blocks for layer in block.layers]
@@ -296,12 +323,21 @@ def cut(p: Pass, chunk: int | None) -> tuple[Pass, Any]:
 
 
 def through_stages(
-    name: str, model: Model, work: Served, p: Pass, layout: Parallel, *, passes: Any = None
+    name: str,
+    model: Model,
+    work: Served,
+    p: Pass,
+    layout: Parallel,
+    *,
+    passes: Any = None,
+    queued: int | None = None,
+    parts_in_flight: int | None = None,
 ) -> Work:
     """A batch through the stages of a pipeline, in parts that follow each other.
 
     Of so many parts as stages or fewer, each finds every stage free: a step takes as long as one part through all
-    stages. Parts that begin together wait for each other: the last leaves after (passes + stages - 1) / stages of that.
+    stages. Parts that begin together wait for each other: of f in flight at once, as many as stages unless something
+    limits them, one leaves after another f-th of that.
 
     Parameters
     ----------
@@ -309,6 +345,7 @@ def through_stages(
     model, work, layout : the job
     p : the pass of a part
     passes : parts that begin together; None is a stream in which each follows the one before it [-]
+    queued, parts_in_flight : see `EngineRecipe`
     """
     whole = p.tokens * model.hidden * p.element_bytes
     hop = (
@@ -316,8 +353,20 @@ def through_stages(
         Collective("gather received", "all_gather", whole, "tp"),
     )
     sends = Repeat("pp sends", layout.pp - 1, Serial("pp send", hop))
-    times = 1 if passes is None else (passes + layout.pp - 1) / layout.pp
-    return Serial(name, (Repeat("passes", times, forward(model, p, work)), sends))
+    once = forward(model, p, work)
+    if passes is None:
+        return Serial(name, (Repeat("passes", 1, once), sends))
+    f: Any = layout.pp
+    if queued is not None:
+        f = minimum(f, queued_parts(launches=total(once, _launched), queue=queued, stages=layout.pp))
+    if parts_in_flight is not None:
+        f = minimum(f, parts_in_flight)
+    return Serial(name, (Repeat("passes", (passes + f - 1) / f, once), sends))
+
+
+def _launched(leaf: Leaf) -> Any:
+    """Kernels of a leaf but for messages, of which a pipeline without tensor ranks has none within a stage [-]."""
+    return 0 if isinstance(leaf, Collective) else kernels(leaf)
 
 
 def _flops(model: Model, p: Pass, work: Inference, samples: Any) -> Any:

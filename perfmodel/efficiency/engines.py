@@ -7,6 +7,7 @@ from typing import Any, ClassVar, Literal
 from pydantic import Field
 
 from perfmodel.efficiency.software import Recipe, Software, SoftwareFit
+from perfmodel.layers.kept import Products
 from perfmodel.specs import Catalogue
 from perfmodel.units import Bytes, Seconds
 
@@ -22,6 +23,8 @@ class EngineFit(SoftwareFit):
     """Rate at which decode attention streams the cache, over that of the operator fit [-]."""
     packed: float = Field(default=1.0, gt=0, le=4)
     """Rate of products that unpack their weights on the way, over that of the operator fit [-]."""
+    core: float = Field(default=64.0, gt=0, le=64)
+    """Bytes of a matrix that one core takes in a cycle in a kernel for few rows; 64 is no limit of the kernel's [B]."""
     sequence: Seconds = Field(default=0.0, ge=0)
     """Time of the host for each sequence of a pass: scheduling, sampling, text of the new token [s]."""
     request: Seconds = Field(default=0.0, ge=0)
@@ -46,6 +49,10 @@ class EngineRecipe(Recipe):
     """Decode streams a cache of 8 bits as fast as one of 16, byte for byte, whatever the measured kernels do."""
     half_sums: bool = False
     """Products of fp16 are summed in fp16, at the higher rate that some devices have for it."""
+    products: Products = "own"
+    """Whose products of linear layers run; see `Inference`."""
+    library_on: tuple[str, ...] = ()
+    """Vendors, in lower case, on whose devices products of prompts are those of the vendor's library instead."""
     ungrouped_on: tuple[str, ...] = ()
     """Architectures on which decode reads a cached key once for each query head, not once for those that share it."""
     encoder_kernel: int = Field(default=0, ge=0)
@@ -58,6 +65,11 @@ class EngineRecipe(Recipe):
     """Tokens of a pass from which packed weights are first written out in 16 bits; null unpacks them on the way [-]."""
     pipelined: bool = True
     """A pipeline has a part of the batch in every stage; else one at a time."""
+    queued: int | None = Field(default=None, ge=1)
+    """Launches that wait for one device at most, where one host thread launches for all stages of a pipeline: it is
+    held up by the stage whose queue is full; None is a host for each stage [-]."""
+    parts_in_flight: int | None = Field(default=None, ge=1)
+    """Most parts of a batch in a pipeline at once; None is as many as stages [-]."""
     part_tokens: int | None = Field(default=None, ge=1)
     """A pipeline's parts are as many as its stages only where these divide the batch, else one; each is halved until
     its prompts have no more tokens than this. Null: as many as stages [-]."""

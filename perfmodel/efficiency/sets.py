@@ -282,7 +282,9 @@ def _served(
     cached = attention.memory if attention.decode_memory is None else attention.decode_memory
     return {
         "matmul": {
-            dtype: one.model_copy(update={"memory": minimum(one.memory * by.bandwidth, MOST_BANDWIDTH)})
+            dtype: one.model_copy(
+                update={"memory": minimum(one.memory * by.bandwidth, MOST_BANDWIDTH), "core": by.core}
+            )
             for dtype, one in matmul.items()
         },
         "attention": attention.model_copy(

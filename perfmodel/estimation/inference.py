@@ -102,6 +102,8 @@ def counted_batch(
             reserved=recipe.keeps_all,
             pass_tokens=alive,
             together=together,
+            queued=recipe.queued,
+            parts_in_flight=recipe.parts_in_flight,
         )
         limits = (cluster.device.memory_capacity, efficiency.overhead, recipe)
         return costs, fullest(costs.memory, costs.groups, *limits, sequences=costs.samples / layout.dp)

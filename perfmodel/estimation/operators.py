@@ -7,9 +7,15 @@ from typing import Any
 from perfmodel.errors import InputError
 from perfmodel.estimation.machine import Machine
 from perfmodel.formulas.memory import copy_time
-from perfmodel.formulas.roofline import cached_share, flash_attention_flops, smooth_parts, split_walk_time
-from perfmodel.ops import ceil, log2, power
-from perfmodel.work import Attention, Matmul, Stream, Transfer, flops, memory_bytes
+from perfmodel.formulas.roofline import (
+    cached_share,
+    flash_attention_flops,
+    smooth_maximum,
+    smooth_parts,
+    split_walk_time,
+)
+from perfmodel.ops import ceil, log2, maximum, power
+from perfmodel.work import Attention, Matmul, Stream, Transfer, flops, held_bytes, memory_bytes
 
 __all__ = ["attention_seconds", "matmul_seconds", "stream_seconds", "transfer_seconds"]
 
@@ -30,11 +36,20 @@ def matmul_seconds(work: Matmul, m: Machine) -> Seconds:
     """
     rate = m.matmul[work.dtype]
     quantise = work.quantise_bytes / rate.bandwidth
+    if work.launches != 1:  # kernels beside the product, which copy
+        fit = m.efficiency.stream
+        copied = fit.passes * work.quantise_bytes / (fit.memory["copy"] * m.bandwidth)
+        quantise = _handed(copied, work.quantise_bytes, work.launches - 1, m)
     compute = flops(work) * work.effort / rate.flops
     moved = memory_bytes(work)
-    memory = moved / rate.bandwidth - quantise
+    memory = (moved - work.quantise_bytes) / rate.bandwidth
     if rate.cache is not None:
         memory = memory * (1.0 - (1.0 - 1.0 / rate.cached) * cached_share(size=moved, capacity=rate.cache))
+    if work.kernel == "vector" and rate.cores is not None:
+        taken = moved / rate.cores
+        memory = smooth_maximum(a=memory, b=taken, exponent=rate.cores_exponent)
+    if work.kernel == "rows":  # all but the first find the matrix in the cache, where its rate is known
+        memory = maximum(memory, work.m * held_bytes(work) / (rate.cached * rate.bandwidth))
     if work.weight_bytes is not None:
         packed, in_place = m.efficiency.packed, 1.0 - work.unpacked
         compute, memory = compute / power(packed.compute, in_place), memory / power(packed.memory, in_place)
@@ -44,7 +59,8 @@ def matmul_seconds(work: Matmul, m: Machine) -> Seconds:
         compute = compute / m.efficiency.convolution
     busy, tensor = smooth_parts(a=compute, b=memory, exponent=rate.exponent)
     walk = split_walk_time(length=work.k, step=rate.inner_step, split=rate.inner_split)
-    start = rate.latency + work.unpacked * m.efficiency.stream.latency
+    beside = work.launches - 1 + work.unpacked
+    start = rate.latency + beside * m.efficiency.stream.latency
     latency = start + walk / (1.0 + work.batch * work.m * work.n / rate.wave)
     return latency + quantise + busy, {
         "compute": tensor,
@@ -127,7 +143,17 @@ def stream_seconds(work: Stream, m: Machine) -> Seconds:
     fraction = fit.memory.get(work.kind, fit.memory["copy"])
     passes = 1.0 if work.kind == "optimizer" else fit.passes
     memory, launch = passes * work.bytes / (fraction * m.bandwidth), passes * work.launches * fit.latency
+    if work.kind != "optimizer":  # whose tensors nobody has touched since the last step
+        memory = _handed(memory, work.bytes, work.launches, m)
     return memory + launch, {"memory_bandwidth": memory, "kernel_latency": launch}
+
+
+def _handed(seconds: Any, moved: Any, launches: Any, m: Machine) -> Any:
+    """Seconds of kernels that find in the cache what the one before has left there, as far as there was room."""
+    if m.cache is None:
+        return seconds
+    found = cached_share(size=moved / maximum(launches, 1), capacity=m.cache)
+    return seconds * (1.0 - (1.0 - 1.0 / m.cached) * found)
 
 
 def transfer_seconds(work: Transfer, m: Machine) -> Seconds:

@@ -179,7 +179,7 @@ class LatentAttention(Layer):
             pairs=pairs,
             backward=backward,
             dtype=p.core_dtype,
-            element_bytes=p.element_bytes,
+            element_bytes=p.core_element,
             kv_bytes=p.kv_bytes,
             decode=p.decode,
         )

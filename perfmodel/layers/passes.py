@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from typing import Any, NamedTuple
 
-from perfmodel.layers.kept import Kernels
+from perfmodel.layers.kept import Kernels, Products
 
 __all__ = ["Pass"]
 
@@ -24,6 +24,7 @@ class Pass(NamedTuple):
     core_dtype : number format of attention and of the output head
     operand_bytes : of an element that enters a linear layer's product [B]
     element_bytes : of an activation [B]
+    core_bytes : of an element that attention, its cache and the head take in; None is as `element_bytes` [B]
     gradient_bytes : of an accumulated weight gradient [B]
     fused_attention : flash kernels; else scores are stored
     dropout : dropout masks are kept
@@ -49,6 +50,7 @@ class Pass(NamedTuple):
     ungrouped : decode reads a cached key once for each query head, not once for those that share it
     kv_split : tensor ranks that split each sequence's cache, where they would else hold the same keys and values [-]
     replicated : the ranks that share the experts hold the same tokens: none is sent, results are summed
+    products : whose products of linear layers run (a structure)
     extent : what of an image (height, width) or of a signal (samples) the layer sees; () of plain sequences [-]
     ep : expert-parallel degree: ranks with tokens of their own that share the routed experts [-]
     expert_tp : tensor-parallel degree inside a routed expert [-]; None splits experts like all other layers, and sends
@@ -97,6 +99,8 @@ class Pass(NamedTuple):
     kv_split: Any = 1
     replicated: bool = False
     ungrouped: bool = False
+    core_bytes: Any = None
+    products: Products = "own"
     extent: tuple[Any, ...] = ()
 
     def of_length(self, tokens: Any) -> Pass:
@@ -111,8 +115,16 @@ class Pass(NamedTuple):
     def unquantised(self) -> Pass:
         """The same pass with linear layers in the format of attention and head."""
         return self._replace(
-            dtype=self.core_dtype, operand_bytes=self.element_bytes, weight_bytes=self.head_bytes
+            dtype=self.core_dtype,
+            operand_bytes=self.core_element,
+            weight_bytes=self.head_bytes,
+            products="own",
         )
+
+    @property
+    def core_element(self) -> Any:
+        """Bytes of an element that attention, its cache and the head take in [B]."""
+        return self.element_bytes if self.core_bytes is None else self.core_bytes
 
     @property
     def tokens(self) -> Any:

@@ -148,6 +148,7 @@ def _work(row: Row, model: Model, device: Device, notes: list[str]) -> Inference
         **_lengths(row, model, phase == "prefill", notes),
         **_formats(row, device, notes),
         "kernels": recipe.kernels,
+        "products": "library" if device.vendor.lower() in recipe.library_on else recipe.products,
         "casts_weights": _mixed(row, recipe),
         "unpack_rows": recipe.unpack_rows,
         "grouped_cache": device.architecture.lower() not in recipe.ungrouped_on,

@@ -8,7 +8,7 @@ from pydantic import Field, model_validator
 
 from perfmodel.errors import Faults
 from perfmodel.formulas.queueing import speculated_tokens
-from perfmodel.layers.kept import Kernels
+from perfmodel.layers.kept import Kernels, Products
 from perfmodel.specs import Spec
 from perfmodel.workload.quantisation import Formats, format_faults
 
@@ -41,7 +41,11 @@ class Served(Spec):
     attention: Literal["flash", "unfused"] = "flash"
     """Fused attention kernels, or products and softmax one by one with stored scores."""
     kernels: Kernels = "fused"
-    """Whose kernels do pointwise work; see `Training`. Fused ones attend from a cache without storing scores."""
+    """Whose kernels do pointwise work; see `Training`. Fused ones, and ggml's, attend from a cache without storing
+    scores; ggml's hand each other activations in 32 bits."""
+    products: Products = "own"
+    """Whose products of linear layers run: own kernels, which unpack weights of few bits on the way; in prompts the
+    vendor's library, before which kernels of their own unpack and cast; or kernels for one row, run over all rows."""
     grouped_cache: bool = True
     """Decode reads a cached key once for all query heads that share it; else once for each."""
     casts_weights: bool = False

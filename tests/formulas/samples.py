@@ -178,6 +178,11 @@ SAMPLES = {
         "micro_batches": [1, 8, 64],
         "chunks": [1, 1, 3],
     },
+    "pipeline.queued_parts": {
+        "launches": [1000, 4200, 3800, 1500, 4000],
+        "queue": [1000, 1000, 1000, 1000, 1e9],
+        "stages": [1, 4, 4, 8, 8],
+    },
     "pipeline.live_micro_batches": {
         "stage": [0, 3, 0, 2, 0],
         "stages": [1, 4, 4, 4, 8],
