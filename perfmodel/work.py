@@ -36,10 +36,14 @@ class Matmul(NamedTuple):
     quantise_bytes : moved to bring an operand into this format first, in a kernel of its own [B]
     effort : multiplications done over those counted: below 1 for minimal filtering, above it where operands are padded
         to the matrix unit [-]
-    kernel : product; blocks, whose scales go by blocks of the inner length and join the sums there; or convolution: the
-        same arithmetic, its operand gathered on the way (implicit GEMM)
+    kernel : product; blocks, whose scales go by blocks of the inner length and join the sums there; convolution: the
+        same arithmetic, its operand gathered on the way (implicit GEMM); vector: few rows by a kernel of its own,
+        through which the matrix streams by the cores; rows: a kernel for one row, run over all of them
     weight_bytes : of an element of B, scales included, where it is stored in fewer bits than it is computed in and
         unpacked on the way (weight-only quantisation); None is as `operand_bytes` [B]
+    unpacked : 1 where these weights are first written out in the format computed in, by a kernel of its own, and read
+        back by a plain product [-]
+    launches : kernels: the product, and those that cast or unpack around it [-]
     """
 
     name: str
@@ -55,6 +59,8 @@ class Matmul(NamedTuple):
     effort: Any = 1
     kernel: str = "product"
     weight_bytes: Any = None
+    unpacked: Any = 0.0
+    launches: Any = 1
 
 
 class Attention(NamedTuple):
@@ -341,18 +347,27 @@ def flops(leaf: Leaf) -> Any:
 
 
 def memory_bytes(leaf: Leaf) -> Any:
-    """Bytes a leaf must move through device memory, each operand once [B]."""
+    """Bytes a leaf must move through device memory, each operand once [B].
+
+    Examples
+    --------
+    >>> memory_bytes(Matmul("up", 8, 4, 2, weight_bytes=1)) - memory_bytes(Matmul("up", 8, 4, 2, weight_bytes=0.5))
+    4.0
+    >>> in_place = Matmul("up", 8, 4, 2, weight_bytes=1)
+    >>> memory_bytes(in_place._replace(unpacked=1.0)) - memory_bytes(in_place)
+    32.0
+    """
     if isinstance(leaf, Matmul):
-        weights = leaf.operand_bytes if leaf.weight_bytes is None else leaf.weight_bytes
+        weights = leaf.operand_bytes
+        if leaf.weight_bytes is not None:
+            weights = leaf.weight_bytes + 2 * leaf.unpacked * leaf.operand_bytes
         operands = leaf.k * (leaf.operand_bytes * leaf.m + weights * leaf.n)
         result = leaf.result_bytes * leaf.m * leaf.n * (2 if leaf.accumulate else 1)
         return leaf.batch * (operands + result) + leaf.quantise_bytes
     if isinstance(leaf, Attention):
         # q and the result, k and v; the backward pass reads them with the gradient and writes three gradients
-        kv_bytes = leaf.element_bytes if leaf.kv_bytes is None else leaf.kv_bytes
-        own = leaf.element_bytes * leaf.queries * leaf.heads * 2 * leaf.head_dim
-        passes = 2 if leaf.backward else 1
-        return passes * leaf.sequences * (own + kv_bytes * leaf.keys * leaf.kv_heads * leaf.kv_dims)
+        own = leaf.element_bytes * leaf.sequences * leaf.queries * leaf.heads * 2 * leaf.head_dim
+        return (2 if leaf.backward else 1) * (own + held_bytes(leaf))
     if isinstance(leaf, Stream):
         return leaf.bytes
     return 0
@@ -367,12 +382,8 @@ def held_bytes(leaf: Leaf) -> Any:
     4.0
     """
     if isinstance(leaf, Matmul):
-        return (
-            leaf.batch
-            * leaf.k
-            * leaf.n
-            * (leaf.operand_bytes if leaf.weight_bytes is None else leaf.weight_bytes)
-        )
+        weights = leaf.operand_bytes if leaf.weight_bytes is None else leaf.weight_bytes
+        return leaf.batch * leaf.k * leaf.n * weights
     if isinstance(leaf, Attention):
         kv_bytes = leaf.element_bytes if leaf.kv_bytes is None else leaf.kv_bytes
         return leaf.sequences * leaf.keys * leaf.kv_heads * leaf.kv_dims * kv_bytes
@@ -383,4 +394,6 @@ def kernels(leaf: Leaf) -> Any:
     """Kernels the host has to launch for a leaf; copies to the host are none [-]."""
     if isinstance(leaf, Transfer):
         return 0
+    if isinstance(leaf, Matmul):
+        return leaf.launches + leaf.unpacked
     return leaf.launches if isinstance(leaf, Stream) else 1

@@ -11,6 +11,7 @@ from perfmodel.errors import InputError
 from perfmodel.layers import BatchNorm, Convolution, CrossAttention, Pass
 from perfmodel.layers.squeeze import SqueezeExcitation
 from perfmodel.work import Stream, flops, leaves, memory_bytes, total
+from perfmodel.work import kernels as launched
 
 NODE = pm.Cluster.load("dgx-h100", devices=8)
 ONE = pm.Parallel(dp=1)
@@ -276,6 +277,26 @@ def test_passes_of_a_batch_norm(kernels, dtype, fields, passes):
     assert total(layer.forward(p), memory_bytes) == passes[0] * tensor
     assert total(layer.backward(p), memory_bytes) == passes[1] * tensor
     assert layer.saved(p) == tensor
+
+
+@pytest.mark.parametrize(
+    ("kernels", "fields", "passes", "launches"),
+    [
+        ("eager", {"activation": "relu"}, 2 + 2, 2),
+        ("eager", {"activation": "relu", "adds": 1}, 2 + 3 + 2, 3),
+        ("xla", {"activation": "relu", "adds": 1}, 2 + 1, 1),
+        ("fused", {"activation": "relu"}, 0, 0),
+        ("fused", {"activation": "relu", "adds": 1}, 1, 0),
+    ],
+)
+def test_a_batch_norm_whose_statistics_are_known(kernels, fields, passes, launches):
+    """A kernel each, one for all by a compiler, or none: a part of the convolution, which reads what is added."""
+    layer, p = (
+        BatchNorm(width=64, **fields),
+        image(56, kernels=kernels, dtype="bf16")._replace(forward_only=True),
+    )
+    assert total(layer.forward(p), memory_bytes) == passes * 2 * 56 * 56 * 64 * 2
+    assert total(layer.forward(p), launched) == launches
 
 
 def test_images_a_second():

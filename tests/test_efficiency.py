@@ -21,7 +21,7 @@ from perfmodel.errors import InputError, UnknownNameError
 from perfmodel.estimation.machine import machine
 from perfmodel.estimation.operators import attention_seconds, matmul_seconds, stream_seconds
 from perfmodel.formulas.roofline import operator_time, split_walk_time
-from perfmodel.hardware import Device, devices
+from perfmodel.hardware import Cluster, Device, devices
 from perfmodel.parallel import Parallel
 from perfmodel.work import Attention, Matmul, Stream, leaves
 from perfmodel.workload import Training
@@ -141,7 +141,8 @@ def test_a_device_has_its_own_constants_where_it_was_measured():
     assert own.stream.memory["norm"] != whole.stream.memory["norm"]
     assert own.stream.memory["copy"] == whole.stream.memory["copy"]
     assert own.matmul == whole.matmul
-    assert Efficiency.of("Ampere", device="nvidia-a10") == whole
+    assert Efficiency.of("Ampere", device="nvidia-a10").stream == own.stream  # the same chip
+    assert Efficiency.of("Ampere", device="nvidia-a30") == whole
     assert Efficiency.of("Ampere", "nemo", device="nvidia-a40").id == "ampere.nvidia-a40+nemo"
     assert Efficiency.serving("Ampere", device="nvidia-a40").stream.latency != whole.stream.latency
 
@@ -422,3 +423,8 @@ def test_constants_of_streams_by_hand():
 def test_a_stream_without_a_possible_copy_is_refused(memory):
     with pytest.raises(InputError, match="copy"):
         StreamFit(latency=1e-6, memory=memory)
+
+
+def test_a_t4_holds_what_its_watts_allow():
+    rate = machine(Cluster.of("t4", 1), Efficiency.of("Turing"), ("fp16",)).matmul["fp16"].flops
+    assert rate == pytest.approx(24e12, rel=0.01)  # forums.developer.nvidia.com/t/264462

@@ -43,23 +43,33 @@ def test_scales_of_blocks_are_found_in_a_kernel_of_its_own() -> None:
     assert seconds(linear(kernel="blocks"), fused) > seconds(linear(), fused)
 
 
+def test_casts_around_a_product_of_a_library_are_spared_by_nobody() -> None:
+    cast = linear("bf16")._replace(launches=3)
+    assert seconds(cast, BLACKWELL.replace(fused_quantise=True)) == seconds(cast, BLACKWELL)
+    assert seconds(cast, BLACKWELL) > seconds(linear("bf16"), BLACKWELL)
+
+
 def test_an_engine_names_the_library_whose_products_it_calls() -> None:
-    called = BLACKWELL.replace(products={"fp4": "fp4_flashinfer"})
+    called = BLACKWELL.replace(libraries={"fp4": "fp4_flashinfer"})
     assert called.matmul_for("fp4") == BLACKWELL.matmul["fp4_flashinfer"]
     assert called.matmul_for("fp8") == BLACKWELL.matmul["fp8"]
-    nobody = BLACKWELL.replace(products={"fp4": "unheard of"})
+    nobody = BLACKWELL.replace(libraries={"fp4": "unheard of"})
     assert nobody.matmul_for("fp4") == BLACKWELL.matmul["fp4"]
 
 
 def test_fewer_bits_are_no_slower_to_decode() -> None:
     model = pm.Model.load("llama-3.1-70b")
-    for engine in ("vllm", "tensorrt-llm"):
+    for engine in ("vllm", "sglang", "tensorrt-llm"):
         fits = pm.Efficiency.serving("Blackwell", engine)
         for tp in (1, 8):
             bf16, fp8, fp4 = (
                 decode(model, fits, tp, weight_dtype=name).decode_time for name in ("bf16", "fp8", "nvfp4")
             )
-            assert fp4 < fp8 < bf16
+            assert fp8 < bf16
+            if (
+                engine != "tensorrt-llm"
+            ):  # whose own products of fp4, as measured, do not split the inner length
+                assert fp4 < fp8
 
 
 def test_an_all_reduce_takes_in_the_residual_and_the_norm() -> None:

@@ -86,6 +86,11 @@ def test_every_kind_of_axis_gives_what_its_rows_give_alone(name: str, values: li
             assert found[n]["feasible"] == bool(one.fits)
 
 
+def test_constants_of_the_efficiency_take_their_units() -> None:
+    times = sweep(MODEL, WORK, MACHINE, stream__latency=["10 us", 1e-5, "0.02 ms"])["step_time"]
+    assert times[0] == times[1] < times[2]
+
+
 def test_a_dp_that_is_left_open_is_a_result() -> None:
     assert sweep(MODEL, WORK, MACHINE, dp=[None, 32])["dp"].tolist() == [32.0, 32.0]
     assert sweep(MODEL, WORK, MACHINE, dp=[16, 32])["dp"].tolist() == [16, 32]

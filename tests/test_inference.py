@@ -8,8 +8,9 @@ from hypothesis import strategies as st
 
 import perfmodel as pm
 from perfmodel.costs.inference import inference_costs
+from perfmodel.efficiency import EngineRecipe
 from perfmodel.errors import InputError
-from perfmodel.estimation.inference import fullest, phases
+from perfmodel.estimation.inference import counted_batch, fullest, phases
 from perfmodel.estimation.machine import machine
 from perfmodel.parallel import Parallel
 from perfmodel.work import flops, total
@@ -153,6 +154,125 @@ def test_room_for_more_sequences_never_costs_throughput(factor, tp, context):
     assert many.output_tokens_per_second * ROUNDING >= few.output_tokens_per_second
 
 
+# --- more than the cache has room for ------------------------------------------------------------------------------
+
+MANY = {"batch": 2000, "input_length": 2048, "output_length": 512}
+
+
+def test_a_server_takes_as_many_as_it_has_room_for():
+    """vLLM reserves nothing: its cache is always full, and the batch takes as often as it is larger."""
+    est = run(software="vllm", **MANY)
+    most = est.memory.most_sequences
+    alone = run(software="vllm", **(MANY | {"batch": int(most)}))
+    assert alone.waves == 1
+    assert est.waves == pytest.approx(2000 / most)
+    assert est.sequences_together == pytest.approx(most)
+    assert est.latency == pytest.approx(2000 / most * alone.latency, rel=1e-9)
+    assert est.tpot == pytest.approx(alone.tpot, rel=1e-9)
+    assert est.mfu == pytest.approx(alone.mfu, rel=1e-9)
+    assert est.output_tokens_per_second == pytest.approx(alone.output_tokens_per_second, rel=1e-9)
+    assert est.ttft == pytest.approx(alone.ttft + (est.waves - 1) / 2 * alone.latency, rel=1e-9)
+    assert est.fits
+    assert est.memory.cache == pytest.approx(most * est.memory.per_sequence)
+    assert sum(est.terms.values()) == pytest.approx(est.latency, rel=1e-9)
+    assert "one after the other" in repr(est)
+    assert est.to_dict()["waves"] == est.waves
+
+
+def test_a_server_that_reserves_the_output_has_whole_waves():
+    est = run(software="tensorrt-llm", **MANY)
+    assert est.waves == np.ceil(2000 / est.memory.most_sequences)
+    assert est.sequences_together == 2000 / est.waves <= est.memory.most_sequences
+    one_more = int(est.memory.most_sequences) + 1
+    assert run(software="tensorrt-llm", **(MANY | {"batch": one_more})).waves == 2
+
+
+@pytest.mark.parametrize(("software", "job"), [("faster-transformer", {}), ("vllm", {"continuous": False})])
+def test_what_is_not_scheduled_runs_together_or_not_at_all(software, job):
+    est = run(software=software, **MANY, **job)
+    assert est.waves == 1
+    assert est.sequences_together == 2000
+    assert not est.fits
+    assert "does NOT fit" in repr(est)
+    assert run(software=software, **MANY, continuous=True).fits
+
+
+def test_a_model_without_room_for_one_sequence_does_not_fit():
+    est = run("llama-3.1-70b", software="vllm", **MANY)
+    assert not est.fits
+    assert est.sequences_together == 1
+    over = est.memory.total - est.memory.available
+    assert f"does NOT fit ({over / 2**30:.2f} GiB over)" in repr(est)
+    assert "would fit with         tp = 2, devices = 2" in repr(est)
+
+
+def test_replicas_have_caches_of_their_own():
+    one = run(software="vllm", **MANY)
+    four = run(software="vllm", cluster=ONE.replace(devices=4), **(MANY | {"batch": 8000}))
+    assert four.waves == one.waves
+    assert four.latency == pytest.approx(one.latency, rel=1e-12)
+
+
+@SOME
+@given(
+    factor=st.floats(1, 8),
+    batch=st.integers(1, 4000),
+    context=st.sampled_from([512, 8192]),
+    software=st.sampled_from(["vllm", "tensorrt-llm"]),
+)
+def test_a_larger_cache_never_slows_a_batch(factor, batch, context, software):
+    device = ONE.device.replace(memory__capacity=factor * ONE.device.memory_capacity)
+    job = {"batch": batch, "input_length": context, "software": software}
+    few, many = (run(cluster=on, **job) for on in (ONE, ONE.replace(device=device)))
+    assert many.waves <= few.waves * ROUNDING
+    assert many.output_tokens_per_second * ROUNDING >= few.output_tokens_per_second
+
+
+@SOME
+@given(job=batches(), times=st.integers(2, 4), continuous=st.booleans())
+def test_a_larger_batch_in_waves_takes_longer_and_gives_no_less(job, times, continuous):
+    work = job["work"].replace(continuous=continuous)
+    few, many = (estimated(job, work=work.replace(batch=n * work.batch)) for n in (1, times))
+    assert many.latency * ROUNDING >= few.latency
+    assert many.latency <= times * few.latency * ROUNDING
+    assert many.latency == pytest.approx(
+        many.waves * (many.prefill_time + work.steps * many.decode_time), rel=1e-9
+    )
+
+
+def test_the_share_of_the_cache_is_of_what_is_free():
+    memory = run(software="tensorrt-llm").memory
+    rest = memory.weights + memory.activations + memory.overhead
+    assert memory.room == pytest.approx(0.9 * (80 * 2**30 - rest))
+    assert memory.overhead == (1 + 2.5) * 2**30
+    assert memory.most_sequences == np.floor(memory.room / memory.per_sequence)
+    for batch in (1, 200, 300, 400):
+        held = run(software="tensorrt-llm", batch=batch, continuous=False).memory
+        assert held.fits == (held.cache <= held.room) == (held.free >= 0) == (batch < 300)
+
+
+def test_waves_of_columns_are_those_of_each():
+    column = [1, 64, 400, 5000]
+    found = pm.sweep(LLAMA, pm.Inference(**MANY), ONE, software="vllm", batch=column, tp=[1])
+    each = [run(software="vllm", **(MANY | {"batch": batch})) for batch in column]
+    np.testing.assert_allclose(found["latency"].ravel(), [est.latency for est in each], rtol=1e-12)
+    np.testing.assert_allclose(found["waves"].ravel(), [est.waves for est in each], rtol=1e-12)
+    assert found["feasible"].all()
+
+
+def test_waves_may_be_a_symbol():
+    batch = sympy.Symbol("batch", positive=True)
+    work = pm.Inference.model_construct(**(MANY | {"batch": batch}))
+    fits = pm.Efficiency.serving("Hopper", "vLLM", device=ONE.device.id)
+    counted = counted_batch(LLAMA, work, Parallel(dp=1), ONE, fits)
+    for number in (16.0, 1000.0):
+        plain = counted_batch(
+            LLAMA, pm.Inference(**(MANY | {"batch": int(number)})), Parallel(dp=1), ONE, fits
+        )
+        found = [sympy.N(value.subs(batch, number)) for value in (counted.waves, counted.memory.total)]
+        assert found == pytest.approx([float(plain.waves), float(plain.memory.total)])
+
+
 # --- bytes counted by hand ----------------------------------------------------------------------------------------
 
 MATRICES = 32 * (2 * 4096 * 4096 + 2 * 4096 * 1024 + 3 * 4096 * 14336)
@@ -233,7 +353,8 @@ def seconds_and_bytes(batch, tp, bandwidth, cluster=None):
     }
     rates = rates._replace(bandwidth=bandwidth, matmul=fits)
     prefill, decode = phases(costs, rates, True)
-    held = fullest(costs.memory, costs.groups, rates, 0.9, costs.samples / layout.dp)
+    limits = (rates.capacity, rates.efficiency.overhead, EngineRecipe())
+    held = fullest(costs.memory, costs.groups, *limits, sequences=costs.samples / layout.dp)
     return prefill.seconds, decode.seconds, held.total
 
 

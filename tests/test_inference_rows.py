@@ -128,3 +128,44 @@ def test_summaries_are_by_phase_and_batch() -> None:
     assert {"by_phase", "by_batch", "by_software", "by_hardware", "by_family"} <= set(found)
     assert groups_of(LLAMA)["batch"] == "5 to 16"
     json.dumps(report.to_dict(), allow_nan=False)
+
+
+def image(tokens: int, dtype: str, name: str = "ViT-B/16") -> dict[str, Any]:
+    """A row of a vision transformer by FasterTransformer."""
+    dims = {"layers": 12, "hidden": 768, "heads": 12, "kv_heads": 12, "ffn": 3072}
+    model = {"name": name, "family": "vit", **dims}
+    return like(
+        hardware="nvidia-a100-sxm-40gb", software="FasterTransformer ViT (C++)", model=model, weight_dtype=dtype,
+        act_dtype=dtype, phase="prefill", input_len=tokens, output_len=0, measured={"prefill_s": 0.01},
+    )  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("tokens", "dtype", "attention"),
+    [(197, "fp16", "flash"), (577, "fp16", "unfused"), (197, "int8", "flash"), (197, "fp32", "unfused")],
+)
+def test_encoders_have_a_kernel_for_short_sequences_in_few_bits(
+    tokens: int, dtype: str, attention: str
+) -> None:
+    work = inference_job(image(tokens, dtype)).work
+    assert work.attention == attention
+    assert work.quantised_throughout == (dtype == "int8")
+    assert work.formats.element_bytes == {"int8": 1, "fp16": 2, "fp32": 4}[dtype]
+
+
+def test_decoders_of_the_same_engine_store_their_scores() -> None:
+    work = inference_job(like(software="FasterTransformer 5.x", input_len=128)).work
+    assert work.attention == "unfused"
+    assert not inference_job(
+        like(software="FasterTransformer 5.x", weight_dtype="int8")
+    ).work.quantised_throughout
+
+
+def test_mixed_precision_is_told_by_its_name_or_by_the_engine() -> None:
+    eager = {"software": "PyTorch (NGC container)"}
+    assert inference_job(like(weight_dtype="amp_fp16", **eager)).work.casts_weights
+    assert not inference_job(like(weight_dtype="fp16", **eager)).work.casts_weights
+    assert inference_job(like(software="TensorFlow 1.15 (XLA, NGC)")).work.casts_weights
+    assert not inference_job(
+        like(software="TensorFlow 1.15 (XLA, NGC)", weight_dtype="fp32")
+    ).work.casts_weights

@@ -216,7 +216,16 @@ def test_residuals_are_told_by_device_and_kind(tool, report):
 
 @pytest.mark.parametrize(
     "name",
-    ["hopper", "ampere", "ampere.nvidia-a40", "ada", "blackwell", "blackwell-ultra", "rtx-blackwell", "xe2"],
+    [
+        "hopper",
+        "ampere",
+        "ampere.nvidia-a40",
+        "ada.nvidia-l40s",
+        "blackwell",
+        "blackwell-ultra",
+        "rtx-blackwell",
+        "xe2",
+    ],
 )
 def test_bundled_constants_are_those_that_calibrate_finds(tool, name):
     rows = [row for path in FILES for row in read_rows(path) if tool.SELECTIONS[name](row)]

@@ -133,7 +133,7 @@ def test_no_kernels_cross_less_often_than_fused_ones(kernels, element_bytes):
     least = ((2, 3), (2, 3), (2, 2), (2, 3), (3, 5), (2, 3))
     for one, (forward, backward) in zip(found, least, strict=True):
         assert one.forward >= forward and one.backward >= backward
-        assert (one.forward == forward) or composed(kernels) or kernels in ("inductor", "xla")
+        assert (one.forward == forward) or composed(kernels) or kernels in ("inductor", "xla", "ggml")
 
 
 # --- weights and gradients on their way ---------------------------------------------------------------------------
@@ -206,6 +206,13 @@ def test_heads_are_copied_to_their_places():
         assert streamed(layer.forward(p), "place heads")[0] == forward * 2 * width
         assert streamed(layer.backward(p), "place heads backward")[0] == backward * 2 * width
     assert streamed(layer.forward(entered("eager")), "place heads") == (0, 0)
+
+
+def test_engines_place_heads_where_they_add_biases():
+    plain, width = SelfAttention(hidden=64, heads=4, kv_heads=4, head_dim=16, rotary=False), TOKENS * 64 * 2
+    p = entered("fused", fused_attention=False, forward_only=True)
+    assert streamed(plain.forward(p), "place heads") == (2 * width, 1)
+    assert streamed(plain.replace(qkv_bias=True).forward(p), "place heads") == (4 * 2 * width, 2)
 
 
 def test_a_chunked_scan_computes_scores_and_states_again():

@@ -2,12 +2,14 @@
 
 import math
 
+import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 import perfmodel as pm
 from perfmodel.errors import InputError
+from perfmodel.formulas.queueing import gated_wait
 
 MODEL = pm.Model.load("llama-3.1-8b")
 ONE = pm.Cluster.load("dgx-h100", devices=1)
@@ -161,3 +163,44 @@ def test_a_cache_split_over_ranks_is_read_once():
         InputError, match=r"kv_split = 8 splits caches of which tp = 8 .* nearest: kv_split = 1"
     ):
         served(pm.Parallel(tp=8, kv_split=8), pm.Cluster.load("dgx-h100", devices=8), concurrency=8)
+
+
+def passes_of_a_server(rate: float, service: float, alone: float, together: int) -> float:
+    """Mean wait, by playing it: random arrivals, and passes that take in what came before they began."""
+    rng = np.random.default_rng(7)
+    arrivals = np.cumsum(rng.exponential(1 / rate, 20_000))
+    clock, at, waits = 0.0, 0, []
+    while at < len(arrivals):
+        here = min(int(np.searchsorted(arrivals, clock, side="right")) - at, together)
+        waits += [clock - arrivals[at + n] + (here - 1) * service for n in range(here)]
+        clock, at = clock + alone + service * here, at + here
+    return float(np.mean(waits))
+
+
+@pytest.mark.parametrize("busy", [0.1, 0.4, 0.7])
+@pytest.mark.parametrize("together", [1, 1000])
+def test_the_wait_for_passes_is_that_of_a_server_played_through(busy, together):
+    service, alone = 0.1, 0.01
+    rate = busy / service
+    played = passes_of_a_server(rate, service, alone, together)
+    told = gated_wait(rate=rate, service=service, passing=alone / (1 - busy), together=together)
+    assert told == pytest.approx(played, rel=0.3)
+
+
+def test_one_user_waits_for_nobody():
+    alone = served(concurrency=1, requests_per_user=None)
+    assert alone.state.waits == 0
+    assert alone.ttft == alone.state.prefill
+
+
+def test_a_pool_that_fills_caches_bounds_the_load_of_those_that_decode():
+    """One of eight replicas prefills: no more requests than it has time for, however many users there are."""
+    node = pm.Cluster.of("h100", 8)
+    load = {"input_length": 8192, "output_length": 32, "prefill_replicas": 1, "requests_per_user": None}
+    few, many = (served(pm.Parallel(), node, concurrency=n, **load) for n in (256, 512))
+    pool = 1 / (few.state.prefill - few.efficiency.host.request)
+    assert many.requests_per_second <= pool * 1.05
+    assert many.requests_per_second == pytest.approx(few.requests_per_second, rel=0.01)
+    assert many.ttft > 1.5 * few.ttft
+    with pytest.raises(InputError, match="1 replicas that prefill"):
+        served(pm.Parallel(), node, **{**load, "request_rate": 50.0})

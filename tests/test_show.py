@@ -4,7 +4,9 @@ import json
 
 import pytest
 
+from perfmodel.calibration.result import saved
 from perfmodel.cli import main
+from perfmodel.efficiency import Engine
 from perfmodel.errors import InputError
 from perfmodel.model import Model, models
 from perfmodel.native import cnn, lstm_classifier
@@ -98,3 +100,34 @@ def test_a_context_has_tokens(capsys):
     with pytest.raises(InputError, match="at least 1"):
         described(Model.load("gpt2"), context=0)
     assert run("show gpt2 --context 0", capsys)[0] == 2
+
+
+def test_other_things_of_the_same_name_are_told(capsys):
+    code, out, err = run("show default", capsys)
+    assert code == 0
+    assert out.startswith("A typical stack")
+    assert err == "also a name of an inference engine: perfmodel show default --kind engine\n"
+    code, out, err = run("show default --kind engine", capsys)
+    assert "prefill_tokens" in out
+    assert not err
+    assert "system" in run("show mi300x --json", capsys)[2]
+    assert not run("show llama-3.1-70b", capsys)[2]
+
+
+def test_a_kind_alone_is_listed(capsys):
+    assert run("show --kind engine", capsys)[1] == run("show engines", capsys)[1]
+
+
+def test_a_file_is_shown_as_what_its_first_line_names(tmp_path, capsys):
+    engine = Engine.load("vllm").replace(name="Ours")
+    saved(engine, "engine", tmp_path / "ours.yaml")
+    code, out, _ = run(f"show {tmp_path / 'ours.yaml'}", capsys)
+    assert code == 0
+    assert out.startswith("Ours (ours)")
+
+
+def test_what_is_not_of_a_kind_is_told_with_what_is(capsys):
+    code, _, err = run("show vlm --kind engine", capsys)
+    assert code == 2
+    assert 'unknown engine "vlm"; did you mean' in err
+    assert "valid: device, efficiency, engine" in run("show default --kind motor", capsys)[2]

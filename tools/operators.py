@@ -91,7 +91,7 @@ SELECTIONS: dict[str, Callable[[Row], bool]] = {
         attention(row, "a100_sxm") or burst(row, "a100_sxm") or of_framework(row, "a100_sxm")
     ),
     "ampere.nvidia-a40": lambda row: row["system"] == "a40",
-    "ada": lambda row: row["system"] == "l40s",
+    "ada.nvidia-l40s": lambda row: row["system"] == "l40s",
     "blackwell": lambda row: (
         attention(row, "b200_sxm") or burst(row, "b200_sxm") or of_framework(row, "b200_sxm")
     ),
@@ -114,7 +114,7 @@ LONG = tuple(
 HELD: dict[str, tuple[str, ...]] = {
     "hopper": (*LONG, "attention.block"),  # tiles that begin cost nothing that shows
     "ampere": (*LONG, "matmul.default.memory"),
-    "ada": ("attention.softmax_dims",),  # 41 rows do not tell it from the walk
+    "ada.nvidia-l40s": ("attention.softmax_dims",),  # 41 rows do not tell it from the walk
     "blackwell": LONG,
     "blackwell-ultra": LONG,
     "xe2": ("matmul.default.memory", "matmul.default.cached"),  # every row lies in the cache

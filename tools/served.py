@@ -21,6 +21,7 @@ LEFT_OUT = {
     "device": "its device, whole",
     "generation": "its device generation, whole",
     "source": "its source, whole",
+    "constants": "its engine, whole: default constants, its own recipe",
     "software": "its engine, whole: default constants and recipe",
 }
 QUANTITIES = {

@@ -9,12 +9,12 @@ from typing import Any, NamedTuple
 import numpy as np
 import numpy.typing as npt
 
-from perfmodel.costs.inference import InferenceCosts, inference_costs
+from perfmodel.costs.inference import InferenceCosts
 from perfmodel.costs.serving import ServingCosts
 from perfmodel.efficiency import Efficiency, Engine, EngineFit
 from perfmodel.errors import InputError
-from perfmodel.estimation.inference import phases
-from perfmodel.estimation.machine import machine
+from perfmodel.estimation import InferenceEstimate, ServingEstimate
+from perfmodel.estimation.inference import CountedBatch, counted_batch, timed_batch
 from perfmodel.estimation.serving import estimate_serving
 from perfmodel.validation.inference_rows import InferenceJob, inference_job
 from perfmodel.validation.measured import measured_metrics
@@ -33,6 +33,11 @@ __all__ = [
 
 Row = dict[str, Any]
 
+LOAD_METRICS = ("ttft", "tpot", "latency", "output_tokens_per_second", "total_tokens_per_second")
+"""What is measured of requests that come and go."""
+BATCH_METRICS = (*LOAD_METRICS, "prefill_time", "decode_time", "samples_per_second")
+"""What is measured of a batch."""
+
 
 class Batch(NamedTuple):
     """One measured batch, or one measured load of a server.
@@ -41,14 +46,19 @@ class Batch(NamedTuple):
     ----------
     row : as it was read
     job : what was run
-    costs : what was counted of a batch that begins together; None of requests that come and go
+    counted : what was counted of a batch that begins together; None of requests that come and go
     fits : operator fits of the architecture, as the engine uses it
     """
 
     row: Row
     job: InferenceJob
-    costs: InferenceCosts | None
+    counted: CountedBatch | None
     fits: Efficiency
+
+    @property
+    def costs(self) -> InferenceCosts | None:
+        """Demands of a batch that begins together; None of requests that come and go."""
+        return None if self.counted is None else self.counted.costs
 
     @property
     def engine(self) -> Engine:
@@ -89,33 +99,15 @@ class Batch(NamedTuple):
     def predicted(self, constants: EngineFit) -> dict[str, Any]:
         """Metrics under other constants; where these are arrays, so are the metrics [s or 1/s]."""
         fits = self.fits.applied(constants, self.engine.recipe.attention_kernel)
-        if self.costs is None:
-            return self._served(fits)
-        work, layout, recipe = self.job.work, self.job.layout, self.engine.recipe
-        rates = machine(self.job.cluster, fits, (self.costs.dtype, self.costs.core_dtype))
-        share = self.costs.samples / layout.dp
-        hosts = layout.pp if recipe.pipelined else 1
-        prefill, decode = phases(self.costs, rates, recipe.graphs, hosts=hosts, sequences=share)
-        first: Any = 0.0 if prefill is None else prefill.seconds
-        step: Any = 0.0 if decode is None else decode.seconds
-        whole, batch = first + self.costs.steps * step, self.costs.samples
-        return {
-            "prefill_time": first,
-            "ttft": first,
-            "decode_time": step,
-            "tpot": step,
-            "latency": whole,
-            "output_tokens_per_second": batch * work.output_length / whole,
-            "total_tokens_per_second": batch * ((work.input_length or 0) + work.output_length) / whole,
-            "samples_per_second": batch / whole,
-        }
-
-    def _served(self, fits: Efficiency) -> dict[str, Any]:
+        if self.counted is not None:
+            return _metrics(timed_batch(self.counted, fits), BATCH_METRICS)
         model, work, layout, cluster, _ = self.job
         assert isinstance(work, Serving)
-        est = estimate_serving(model, work, layout, cluster, fits)
-        names = ("ttft", "tpot", "latency", "output_tokens_per_second", "total_tokens_per_second")
-        return {name: getattr(est, name) for name in names}
+        return _metrics(estimate_serving(model, work, layout, cluster, fits), LOAD_METRICS)
+
+
+def _metrics(est: InferenceEstimate | ServingEstimate, names: tuple[str, ...]) -> dict[str, Any]:
+    return {name: getattr(est, name) for name in names}
 
 
 class Quantity(NamedTuple):
@@ -146,23 +138,24 @@ def counted_batches(rows: Iterable[Row]) -> list[Batch]:
             continue
         try:
             job = inference_job(row)
-            costs = _costs(job)
+            fits = _fits(job)
+            counted = _counted(job, fits)
         except (InputError, KeyError):  # `validate` says why
             continue
-        recipe, device = job.engine.recipe, job.cluster.device
-        changes = {"software": job.engine.id, **recipe.kernels_it_has}
-        fits = Efficiency.of(device.architecture, device=device.id).model_copy(update=changes)
-        found.append(Batch(row, job, costs, fits))
+        found.append(Batch(row, job, counted, fits))
     return found
 
 
-def _costs(job: InferenceJob) -> InferenceCosts | None:
-    recipe = job.engine.recipe
-    if isinstance(job.work, Serving):
-        return None
-    return inference_costs(
-        job.model, job.work, job.layout, pipelined=recipe.pipelined, reserved=recipe.keeps_all
-    )
+def _fits(job: InferenceJob) -> Efficiency:
+    """Operator fits as the engine's kernels use them, without its constants."""
+    recipe, device = job.engine.recipe, job.cluster.device
+    changes = {"software": job.engine.id, **recipe.in_force}
+    return Efficiency.of(device.architecture, device=device.id).model_copy(update=changes)
+
+
+def _counted(job: InferenceJob, fits: Efficiency) -> CountedBatch | None:
+    model, work, layout, cluster, _ = job
+    return None if isinstance(work, Serving) else counted_batch(model, work, layout, cluster, fits)
 
 
 def quantities(batches: list[Batch]) -> list[Quantity]:

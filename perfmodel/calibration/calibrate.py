@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable, Mapping
+from collections.abc import Callable, Collection, Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
+from perfmodel.calibration.engine import calibrate_engine
 from perfmodel.calibration.operators import fit_operators
 from perfmodel.calibration.result import Calibration
-from perfmodel.calibration.stack import StackCalibration, calibrate_stack
+from perfmodel.calibration.software_result import Calibrations, SoftwareCalibration
+from perfmodel.calibration.stack import calibrate_stack
 from perfmodel.efficiency import Efficiency, Software
 from perfmodel.errors import InputError, UnsupportedError
 from perfmodel.hardware import Device
@@ -20,27 +22,39 @@ __all__ = ["calibrate", "calibrated"]
 Measurements = str | Path | Iterable[str | Path] | Iterable[Mapping[str, Any]]
 """A file, several files, or rows at hand."""
 
+RUNS: dict[str, Callable[[Iterable[Mapping[str, Any]]], SoftwareCalibration]] = {
+    "training": calibrate_stack,
+    "inference": calibrate_engine,
+}
+"""How each kind of rows gives a set of software."""
+
 
 def calibrate(
     measurements: Measurements, *, device: str | Device | None = None, start: Efficiency | None = None
-) -> Efficiency | Software:
-    """An efficiency set fitted to measured operators, or a software set fitted to measured training runs.
+) -> Efficiency | Software | tuple[Software, ...]:
+    """A set fitted to what you measured, for `estimate(efficiency=…)`.
+
+    Operators give an efficiency set, steps of training the set of their stack, batches and loads of inference that of
+    their engine. A stack or an engine begins with the bundled set that the rows' `software` matches.
 
     Parameters
     ----------
-    measurements : a file of operators (.csv; at the least m, n, k, dtype and time_s) or of training runs of one stack
-        (.jsonl), several, or rows of one
+    measurements : a file of operators (.csv; at the least m, n, k, dtype and time_s), or of training runs or inference
+        of one software (.jsonl), several, or rows of one
     device : whose operators are fitted, and the device of rows that name none; None takes all rows
     start : the set that operators begin with; None takes the default of the device's architecture
 
     Returns
     -------
-    a copy of that set with new constants, their residual and their sources
+    a copy of that set with new constants, their residual and their sources; of rows of training and of inference
+    together, one of each
 
     Raises
     ------
     InputError
         a file that can't be read, or nothing in it that can be fitted
+    UnsupportedError
+        rows of several stacks or engines
 
     Examples
     --------
@@ -51,7 +65,7 @@ def calibrate(
     ('hopper-calibrated', 0.7)
     """
     found = calibrated(measurements, device=device, start=start)
-    return found.efficiency if isinstance(found, Calibration) else found.software
+    return found.efficiency if isinstance(found, Calibration) else found.sets
 
 
 def calibrated(
@@ -60,8 +74,8 @@ def calibrated(
     device: str | Device | None = None,
     start: Efficiency | None = None,
     hold: Collection[str] = (),
-) -> Calibration | StackCalibration:
-    """The same with everything that was found: constants with their errors, residuals, rows that had no say.
+) -> Calibration | SoftwareCalibration | Calibrations:
+    """The same with everything that was found: constants before and after, residuals, rows that had no say.
 
     Parameters
     ----------
@@ -73,22 +87,37 @@ def calibrated(
     the calibration; printed, it is a report
     """
     rows = _rows(measurements)
-    kinds = {str(row.get("kind", "training")) for row in rows}
-    if kinds == {"training"}:
-        return calibrate_stack(rows)
-    if kinds != {OPERATOR}:
+    kinds = {kind: [row for row in rows if _kind(row) == kind] for kind in dict.fromkeys(map(_kind, rows))}
+    if set(kinds) == {OPERATOR}:
+        return fit_operators(rows, device=device, start=start, hold=hold)
+    if not set(kinds) <= set(RUNS):
         raise UnsupportedError(
             f"rows of kind {', '.join(sorted(kinds))} are not fitted together; valid: operator tables (.csv), or "
-            f"training runs (.jsonl)"
+            f"training runs and inference (.jsonl)"
         )
-    return fit_operators(rows, device=device, start=start, hold=hold)
+    if device is not None or start is not None:
+        raise InputError(
+            "device and start are for tables of operators; runs name their device, and begin with the set of their "
+            "software"
+        )
+    parts = {kind: fit(kinds[kind]) for kind, fit in RUNS.items() if kind in kinds}
+    return Calibrations(parts) if len(parts) > 1 else next(iter(parts.values()))
+
+
+def _kind(row: Mapping[str, Any]) -> str:
+    return str(row.get("kind") or "training")
 
 
 def _rows(measurements: Measurements) -> list[dict[str, Any]]:
-    given = [measurements] if isinstance(measurements, str | Path) else list(measurements)
+    given = [measurements] if isinstance(measurements, str | Path | Mapping) else list(measurements)
     rows: list[dict[str, Any]] = []
     for one in given:
-        rows.extend(read_rows(one) if isinstance(one, str | Path) else [dict(one)])
+        if isinstance(one, Mapping):
+            rows.append(dict(one))
+        elif isinstance(one, str | Path):
+            rows.extend(read_rows(one))
+        else:
+            raise InputError(f"a measurement is a file or a row with named values, not {one!r}")
     if not rows:
         raise InputError("there are no measurements to fit to")
     plain = [row for row in rows if "kind" not in row and "time_s" in row]

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, TypeVar
 
 import numpy as np
 import numpy.typing as npt
@@ -11,8 +11,9 @@ import numpy.typing as npt
 from perfmodel.efficiency import SoftwareFit
 from perfmodel.ops import exp, minimum
 
-__all__ = ["CONSTANTS", "Constant", "Widths", "bounded", "from_fit", "to_fit"]
+__all__ = ["CONSTANTS", "Constant", "Widths", "bounded", "from_fit", "rounded", "to_fit"]
 
+F = TypeVar("F", bound=SoftwareFit)
 Array = npt.NDArray[np.float64]
 
 
@@ -127,3 +128,18 @@ def from_fit(fit: SoftwareFit) -> Array:
 def centre() -> Array:
     """What one would think without any run."""
     return np.array([constant.free(constant.centre) for constant in CONSTANTS])
+
+
+def rounded(fit: F) -> F:
+    """Constants to three digits: more than measurements can tell.
+
+    Parameters
+    ----------
+    fit : in their own units
+
+    Examples
+    --------
+    >>> rounded(SoftwareFit(matmul=0.98765)).matmul
+    0.988
+    """
+    return type(fit)(**{name: float(f"{value:.3g}") for name, value in fit.model_dump().items()})

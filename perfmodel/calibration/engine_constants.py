@@ -26,6 +26,7 @@ ENGINE_CONSTANTS = (
     Constant("request", 1e-2, Widths(0.70, 1.20, 0.05, 0.20), 10.0),
     Constant("bandwidth", 0.95, Widths(0.08, 0.10, 0.08, 0.10), 1.5),
     Constant("decode", 0.90, Widths(0.20, 0.30, 0.10, 0.25), 1.5),
+    Constant("core", 16.0, Widths(0.05, 0.60, 0.02, 0.10), 64.0),
     Constant("packed", 0.85, Widths(0.20, 0.25, 0.10, 0.20), 1.5),
 )
 """Centres are those of a well-kept engine: near the operator fits, pointwise work mostly fused, a millisecond of the

@@ -18,6 +18,7 @@ from perfmodel.calibration.batches import (
     quantities,
     thinned,
 )
+from perfmodel.calibration.constants import rounded
 from perfmodel.calibration.engine_constants import ENGINE_CONSTANTS, engine_centre, to_engine
 from perfmodel.calibration.hierarchy import Joint, Levels, Response, fit_jointly, refit
 from perfmodel.calibration.software import quantiles
@@ -28,25 +29,34 @@ from perfmodel.validation.scores import Report, Score
 
 __all__ = [
     "ENGINES_LEFT_OUT", "EngineLeftOut", "Engines", "HeldOut", "bands", "cross_validate_batches", "fit_engines",
-    "held_out_values", "renewed",
+    "held_out_values", "renewed", "response",
 ]  # fmt: skip
 
 Array = npt.NDArray[np.float64]
 
-EngineLeftOut = Literal["group", "device", "generation", "source", "software"]
+EngineLeftOut = Literal["group", "device", "generation", "source", "constants", "software"]
 """What is left out together: batches that share source, model, hardware, software and format of the weights; a device;
-a device generation; a source; an engine."""
+a device generation; a source; an engine of which the recipe alone is known; an engine that nobody has heard of."""
 ENGINES_LEFT_OUT: dict[str, Callable[[Batch], Any]] = {
     "group": lambda batch: batch.group,
     "device": lambda batch: batch.device,
     "generation": lambda batch: batch.architecture,
     "source": lambda batch: str(batch.row["source"]),
+    "constants": lambda batch: batch.engine.id,
     "software": lambda batch: batch.engine.id,
 }
 MOST_LOADS = 6
 """Loads of servers of one group that are fitted [-]."""
 UNMEASURED = 2.0
 """Architectures whose operators were not measured may differ so many times further [-]."""
+LEVELS = {
+    "typical": ("typical", 1.0),
+    "runtime": ("software", 1.0),
+    "engine": ("software", 0.5),
+    "architecture": ("architecture", 1.0),
+    "pair": ("pair", 0.5),
+}
+"""Width of each level's prior, and how much of it: engines of one runtime differ half as much as software at large."""
 FEW = 12
 """An engine with fewer measured times has no errors of its own worth a band: it takes those of all [-]."""
 
@@ -65,24 +75,26 @@ class Engines(NamedTuple):
     asked: list[Quantity]
     joint: Joint
 
-    def constants(self, engine: str | None = None, architecture: str | None = None) -> EngineFit:
-        """Constants of an engine on an architecture; what is not named is typical.
+    def constants(self, engine: Engine, architecture: str | None = None) -> EngineFit:
+        """Constants of an engine on an architecture; what was not measured of it is as with engines of its runtime.
 
         Parameters
         ----------
-        engine : id of its set
-        architecture : in lower case
+        engine : its set
+        architecture : in lower case; None is any
         """
         return to_engine(self.joint.levels.of(self.joint.shares, _membership(engine, architecture)))
 
 
-def _membership(engine: str | None, architecture: str | None) -> tuple[Hashable, ...]:
-    return ("typical", ("engine", engine), ("architecture", architecture), ("pair", engine, architecture))
-
-
-def _levels_of(batch: Batch) -> tuple[Hashable, ...]:
-    """What a batch's constants add up from."""
-    return _membership(batch.engine.id, batch.architecture)
+def _membership(engine: Engine, architecture: str | None) -> tuple[Hashable, ...]:
+    """What an engine's constants on an architecture add up from."""
+    return (
+        "typical",
+        ("runtime", engine.recipe.runtime),
+        ("engine", engine.id),
+        ("architecture", architecture),
+        ("pair", engine.id, architecture),
+    )
 
 
 def fit_engines(batches: list[Batch], *, iterations: int = 14) -> Engines:
@@ -104,28 +116,40 @@ def fit_engines(batches: list[Batch], *, iterations: int = 14) -> Engines:
 
     def width(key: Hashable) -> Array:
         level = str(key[0] if isinstance(key, tuple) else key)
-        named = "software" if level == "engine" else level
-        widths = np.array([getattr(one.widths, named) for one in ENGINE_CONSTANTS])
+        named, share = LEVELS[level]
+        widths = share * np.array([getattr(one.widths, named) for one in ENGINE_CONSTANTS])
         measured = level != "architecture" or bool(fits[key[1]].architectures)  # type: ignore[index]
         return widths if measured else UNMEASURED * widths
 
-    members = [_levels_of(batches[one.batch]) for one in asked]
+    members = [_membership(batches[one.batch].engine, batches[one.batch].architecture) for one in asked]
     levels = Levels(members, engine_centre(), width)
     measured = np.array([one.measured for one in asked])
     pull = even_pull(batches, asked, sizes)
-    joint = fit_jointly(_response(batches, asked), measured, levels, pull, iterations=iterations)
+    joint = fit_jointly(response(batches, asked), measured, levels, pull, iterations=iterations)
     return Engines(batches, asked, joint)
 
 
-def _response(batches: list[Batch], asked: list[Quantity]) -> Response:
-    """Log of each time; those of one batch are predicted together."""
+def response(
+    batches: list[Batch],
+    asked: list[Quantity],
+    constants: Callable[[Batch, Array], EngineFit] = lambda batch, values: to_engine(values),
+) -> Response:
+    """Log of each time; those of one batch are predicted together.
+
+    Parameters
+    ----------
+    batches : counted
+    asked : their measured values
+    constants : of a batch, from the numbers that a fit moves
+    """
     known: dict[int, tuple[bytes, dict[str, Any]]] = {}
 
     def respond(row: int, values: Array) -> Any:
         one = asked[row]
         key = values.tobytes()
         if known.get(one.batch, (b"",))[0] != key:
-            known[one.batch] = (key, batches[one.batch].predicted(to_engine(values)))
+            batch = batches[one.batch]
+            known[one.batch] = (key, batch.predicted(constants(batch, values)))
         times = known[one.batch][1][one.metric]
         return np.log(np.broadcast_to(times, (len(values),)) if values.ndim > 1 else times)
 
@@ -185,8 +209,9 @@ def held_out_values(engines: Engines, batches: list[Batch], by: str) -> HeldOut:
         shares = refit(joint, outside)
         for place, batch in enumerate(batches):
             if key(batch) == name:
-                constants = to_engine(joint.levels.of(shares, _levels_of(batch)))
-                predicted[place] = strangers[place].predicted(constants)
+                taken = strangers[place]
+                member = _membership(taken.engine, taken.architecture)
+                predicted[place] = taken.predicted(to_engine(joint.levels.of(shares, member)))
     values = np.array([float(predicted[one.batch][one.metric]) for one in asked])
     return HeldOut(batches, asked, values)
 
@@ -243,28 +268,23 @@ def renewed(engines: Engines, engine: Engine, band: Residuals, errors: Array) ->
     band : quantiles that its band is made of
     errors : ln(predicted / measured) of its own times, held out; of the default set, of all [-]
     """
-    name = None if engine.id == "default" else engine.id
+    default = engine.id == "default"
     own = {
         batch.architecture
         for batch in (engines.batches[one.batch] for one in engines.asked)
-        if name is None or batch.engine.id == name
+        if default or batch.engine.id == engine.id
     }
-    unseen = "each of an engine left out whole" if name is None else "none of a batch's own group seen"
+    unseen = "each of an engine left out whole" if default else "none of a batch's own group seen"
     size, bias = (
         (float(np.median(values)) for values in (np.abs(np.expm1(errors)), np.expm1(errors)))
         if len(errors)
         else (0.0, 0.0)
     )
     return engine.replace(
-        constants=_rounded(engines.constants(name)),
-        on={architecture: _rounded(engines.constants(name, architecture)) for architecture in sorted(own)},
+        constants=rounded(engines.constants(engine)),
+        on={architecture: rounded(engines.constants(engine, architecture)) for architecture in sorted(own)},
         residuals=band,
         residual=f"median error {size:.1%}, bias {bias:+.1%} of {len(errors)} times, {unseen}"
         if len(errors)
-        else "no batch of its own: typical constants",
+        else "no batch of its own: constants typical of its runtime",
     )
-
-
-def _rounded(fit: EngineFit) -> EngineFit:
-    """Three digits: more than the batches can tell."""
-    return EngineFit(**{name: float(f"{value:.3g}") for name, value in fit.model_dump().items()})

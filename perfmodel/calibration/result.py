@@ -17,12 +17,12 @@ from perfmodel.hardware import Device
 from perfmodel.specs import Spec, bundled_folder
 from perfmodel.units import exact, show
 
-__all__ = ["Block", "Calibration", "Found", "saved"]
+__all__ = ["SECONDS", "Block", "Calibration", "Found", "known", "saved"]
 
 S = TypeVar("S", bound=Spec)
 """A kind of set."""
 
-SECONDS = ("latency", "start", "step", "launch", "block", "walk", "barrier")
+SECONDS = ("latency", "start", "step", "launch", "block", "walk", "barrier", "gap", "sequence", "request")
 """Last words of the names of constants that are times."""
 BYTES = ("context", "communication")
 """Names of constants that are sizes."""
@@ -156,8 +156,8 @@ class Calibration:
                     "name": block.name,
                     "rows": block.rows,
                     "sources": list(block.sources),
-                    "constants": [_known(constant._asdict()) for constant in block.constants],
-                    **{name: _known(getattr(block, name)._asdict()) for name in ("before", "within", "held")},
+                    "constants": [known(constant._asdict()) for constant in block.constants],
+                    **{name: known(getattr(block, name)._asdict()) for name in ("before", "within", "held")},
                 }
                 for block in self.blocks
             ],
@@ -195,8 +195,13 @@ def _told(constant: Found) -> str:
     return f"{value} ± {constant.error:.2g}"
 
 
-def _known(fields: dict[str, Any]) -> dict[str, Any]:
-    """None for what is not a number: JSON has no other word for it."""
+def known(fields: dict[str, Any]) -> dict[str, Any]:
+    """None for what is not a number: JSON has no other word for it.
+
+    Parameters
+    ----------
+    fields : numbers among them
+    """
     return {
         key: None if isinstance(value, float) and not abs(value) < float("inf") else value
         for key, value in fields.items()
@@ -209,7 +214,7 @@ def saved(fitted: S, kind: str, path: str | Path) -> S:
     Parameters
     ----------
     fitted : the set
-    kind : efficiency or software: which schema it has, named in the file's first line
+    kind : efficiency, software or engine: which schema it has, named in the file's first line
     path : of the file, ending in .yaml
 
     Returns

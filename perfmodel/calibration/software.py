@@ -2,19 +2,18 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Callable, Hashable, Iterator, Mapping
 from typing import Any, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
 
-from perfmodel.calibration.constants import CONSTANTS, centre, from_fit, to_fit
+from perfmodel.calibration.constants import CONSTANTS, centre, rounded, to_fit
 from perfmodel.calibration.hierarchy import Joint, Levels, Response, fit_jointly, refit
 from perfmodel.calibration.runs import Run, even_weights
 from perfmodel.efficiency import Residuals, Software, SoftwareFit
 
-__all__ = ["Stacks", "fit_stack", "fit_stacks", "held_out", "quantiles", "stack_of", "updated"]
+__all__ = ["Stacks", "fit_stacks", "held_out", "quantiles", "stack_of", "updated"]
 
 Array = npt.NDArray[np.float64]
 
@@ -157,44 +156,15 @@ def updated(stacks: Stacks, stack: Software, band: Residuals, log_errors: Array)
     """
     name = None if stack.id == "default" else stack.id
     own = [run for run in stacks.runs if name is None or run.software == name]
-    on = {run.architecture: _rounded(stacks.constants(name, run.architecture)) for run in own}
+    on = {run.architecture: rounded(stacks.constants(name, run.architecture)) for run in own}
     size, bias = np.median(np.abs(np.expm1(log_errors))), np.median(np.expm1(log_errors))
     unseen = "each of a stack left out whole" if name is None else "none of a run's own group seen"
     return stack.replace(
-        constants=_rounded(stacks.constants(name)),
+        constants=rounded(stacks.constants(name)),
         on=dict(sorted(on.items())),
         residuals=band,
         residual=f"median error {size:.1%}, bias {bias:+.1%} on {len(own)} runs, {unseen}",
     )
-
-
-def _rounded(fit: SoftwareFit) -> SoftwareFit:
-    """Three digits: more than the runs can tell."""
-    return SoftwareFit(**{name: float(f"{value:.3g}") for name, value in fit.model_dump().items()})
-
-
-def fit_stack(runs: list[Run], start: SoftwareFit) -> tuple[SoftwareFit, Array]:
-    """Constants of one stack from its own runs, drawn towards where they start.
-
-    Parameters
-    ----------
-    runs : measured steps of the stack
-    start : constants without these runs, such as those of its bundled set or the default one
-
-    Returns
-    -------
-    the constants, and for each run the time predicted by constants that saw no run of its group [s]
-    """
-    widths = np.array([math.hypot(one.widths.software, one.widths.pair) for one in CONSTANTS])
-    own: tuple[Hashable, ...] = ("own",)
-    levels = Levels([own] * len(runs), from_fit(start), lambda key: widths)
-    joint = fit_jointly(_response(runs), _seconds(runs), levels, even_weights(runs))
-    found = np.empty(len(runs))
-    for inside in _groups(runs, lambda run: run.group):
-        constants = to_fit(levels.of(refit(joint, ~inside), own))
-        for row in np.flatnonzero(inside):
-            found[row] = runs[row].predicted(constants)
-    return _rounded(to_fit(levels.of(joint.shares, own))), found
 
 
 def _response(runs: list[Run]) -> Response:

@@ -28,7 +28,9 @@ class Samples(Options):
     )
     kernels: Annotated[
         str,
-        typer.Option(help="Whose kernels do pointwise work: fused, inductor, xla, eager or transformers."),
+        typer.Option(
+            help="Whose kernels do pointwise work: fused, inductor, xla, ggml, eager or transformers."
+        ),
     ] = "fused"
     attention: Annotated[str, typer.Option(help="flash or unfused.")] = "flash"
 
@@ -126,6 +128,10 @@ class BatchJob(Options):
         bool, typer.Option("--inference", help="A batch from its prompts to its last tokens.")
     ] = False
     batch: Annotated[int, typer.Option(help="Sequences, images or rows together, on all devices.")] = 1
+    continuous: Annotated[
+        bool | None,
+        typer.Option(help="What the cache lacks room for waits its turn; else what the engine does."),
+    ] = None
 
     def work(self, served: ServedJob, samples: Samples) -> pm.Inference:
         """The batch.
@@ -135,7 +141,9 @@ class BatchJob(Options):
         served : lengths and formats
         samples : what enters the model
         """
-        return pm.Inference(batch=self.batch, **served.values(), **samples.values())
+        return pm.Inference(
+            batch=self.batch, continuous=self.continuous, **served.values(), **samples.values()
+        )
 
 
 @dataclass(frozen=True, kw_only=True)

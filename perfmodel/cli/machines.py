@@ -9,6 +9,7 @@ import typer
 
 import perfmodel as pm
 from perfmodel.cli.options import Options
+from perfmodel.efficiency import load_fits
 from perfmodel.errors import InputError
 
 __all__ = ["Fits", "Machine"]
@@ -54,8 +55,10 @@ class Fits(Options):
             help="The training stack (nemo, torchtitan, …) or the engine (vllm, sglang, …); else what is typical."
         ),
     ] = None
-    efficiency: Annotated[str | None, typer.Option(help="Name or path of an efficiency set.")] = None
+    efficiency: Annotated[
+        str | None, typer.Option(help="Name or path of an efficiency set, or a file that calibrate wrote.")
+    ] = None
 
-    def chosen(self) -> pm.Efficiency | None:
-        """The efficiency set that is named, if any."""
-        return pm.Efficiency.load(self.efficiency) if self.efficiency else None
+    def chosen(self) -> pm.Efficiency | pm.Software | None:
+        """The fits that are named, if any."""
+        return load_fits(self.efficiency) if self.efficiency else None

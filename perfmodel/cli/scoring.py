@@ -14,6 +14,7 @@ from rich.table import Table
 import perfmodel as pm
 from perfmodel.calibration import calibrated, cross_validate_batches, cross_validate_runs
 from perfmodel.cli.app import FITS, Json, app, print_json
+from perfmodel.efficiency import load_fits
 from perfmodel.errors import InputError
 from perfmodel.validation import Report
 from perfmodel.validation.scores import read_rows
@@ -27,18 +28,20 @@ def validate(
     out: Annotated[
         Path | None, typer.Option("--json", help="Write rows, skipped rows and summary here.")
     ] = None,
-    efficiency: Annotated[str | None, typer.Option(help="One efficiency set for all rows.")] = None,
+    efficiency: Annotated[
+        str | None, typer.Option(help="One efficiency set for all rows, or a file that calibrate wrote.")
+    ] = None,
     held_out: Annotated[
         str | None,
         typer.Option(
             help="Refit the software's constants without each group, generation, source or software (of inference: or "
-            "device), and score what was left out; a minute for training rows, several for inference."
+            "device, constants), and score what was left out; a minute for training rows, several for inference."
         ),
     ] = None,
 ) -> int:
     """Score predictions against measured runs and operators: by source, hardware, software and kind of work."""
     if held_out is None:
-        report = pm.validate(files, efficiency=pm.Efficiency.load(efficiency) if efficiency else None)
+        report = pm.validate(files, efficiency=load_fits(efficiency) if efficiency else None)
     else:
         report = _held_out([row for file in files for row in read_rows(file)], held_out)
     if out is not None:
@@ -93,7 +96,8 @@ def _error_table(title: str, rows: dict[str, dict[str, Any]]) -> Table:
 @app.command()
 def calibrate(
     files: Annotated[
-        list[Path], typer.Argument(help="Measured operators (.csv), or training runs (.jsonl).")
+        list[Path],
+        typer.Argument(help="Measured operators (.csv), or runs of training and of inference (.jsonl)."),
     ],
     device: Annotated[
         str | None, typer.Option(help="Whose rows are fitted, and the device of rows that name none.")
@@ -101,10 +105,13 @@ def calibrate(
     efficiency: Annotated[
         str | None, typer.Option(help="The set to begin with; by default the device's own.")
     ] = None,
-    out: Annotated[Path | None, typer.Option(help="Write the new set here, as .yaml.")] = None,
+    out: Annotated[
+        Path | None,
+        typer.Option(help="Write the new set here, as .yaml; of both kinds of runs, a file for each."),
+    ] = None,
     as_json: Json = False,
 ) -> int:
-    """Fit an efficiency set to measured operators, or a software set to measured training runs."""
+    """Fit a set to what you measured: an efficiency set to operators, that of a stack or an engine to runs."""
     start = pm.Efficiency.load(efficiency) if efficiency else None
     found = calibrated(files, device=device, start=start)
     if as_json:
@@ -112,6 +119,8 @@ def calibrate(
     else:
         print(found)
     if out is not None:
-        saved = found.save(out)
-        print(f"wrote {out}: pm.{type(saved).__name__}.load({str(out)!r}) is {saved.id}", file=sys.stderr)
+        saved: Any = found.save(out)
+        for one in saved if isinstance(saved, tuple) else (saved,):
+            told = f"{out.with_name(one.id + out.suffix)}: pm.{type(one).__name__}.load(…), or --efficiency"
+            print(f"wrote {told}", file=sys.stderr)
     return FITS

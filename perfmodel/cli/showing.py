@@ -2,19 +2,19 @@
 
 from __future__ import annotations
 
-import re
+import sys
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Annotated, Any, cast
+from typing import Annotated, Any, NamedTuple, cast, get_args
 
 import typer
 
 import perfmodel as pm
 from perfmodel.cli.app import FITS, Json, app, print_json
-from perfmodel.errors import unknown
+from perfmodel.errors import InputError, unknown
 from perfmodel.hardware import links
 from perfmodel.report.description import CONTEXT, described, model_table
-from perfmodel.specs import Spec, field_docs, schemas, write_schemas
+from perfmodel.specs import Spec, field_units, kind_named, schemas, write_schemas
 from perfmodel.units import Dimension
 from perfmodel.units import show as shown
 
@@ -29,6 +29,15 @@ LISTS = {
     "software": pm.software,
     "engine": pm.engines,
     "link": links,
+}
+KINDS = {
+    "model": "a model",
+    "device": "a device",
+    "system": "a system",
+    "efficiency": "an efficiency set",
+    "software": "a training stack",
+    "engine": "an inference engine",
+    "link": "a link",
 }
 LOADERS: dict[str, Any] = {
     "model": pm.Model.load,
@@ -52,20 +61,33 @@ def show(
     context: Annotated[
         int, typer.Option(help="Tokens of the sequence whose keys and values are counted (models).")
     ] = CONTEXT,
+    kind: Annotated[
+        str | None, typer.Option(help="Which of several things of one name: " + ", ".join(LOADERS) + ".")
+    ] = None,
     as_json: Json = False,
 ) -> int:
     """Show one specification; without a name, list all of them with their origin."""
-    kinds = [kind for kind in LISTS if name in (None, kind, f"{kind}s")]
+    if kind is not None and kind not in LOADERS:
+        raise unknown("kind", kind, LOADERS)
+    kinds = [one for one in LISTS if (kind if name is None else name) in (None, one, f"{one}s")]
     if kinds:
-        listed = {kind: LISTS[kind]() for kind in kinds}
+        listed = {one: LISTS[one]() for one in kinds}
         if as_json:
             print_json(listed)
         else:
-            for kind, names in listed.items():
-                print(f"{kind} ({len(names)})")
-                print("\n".join(f"  {one:<40}{origin}" for one, origin in names.items()))
+            for one, names in listed.items():
+                print(f"{one} ({len(names)})")
+                print("\n".join(f"  {each:<40}{origin}" for each, origin in names.items()))
         return FITS
-    found = _find(str(name))
+    first, *others = _named(str(name), kind)
+    _print(first.spec, context, as_json)
+    for other in others:
+        told = f"also a name of {KINDS[other.kind]}: perfmodel show {name} --kind {other.kind}"
+        print(told, file=sys.stderr)
+    return FITS
+
+
+def _print(found: Any, context: int, as_json: bool) -> None:
     if isinstance(found, pm.Model):
         if as_json:
             print_json(described(found, context=context))
@@ -77,18 +99,33 @@ def show(
         print(found)
     else:
         print(_lines(f"{found.name} ({found.id})", _printed(found)))
-    return FITS
 
 
-def _find(name: str) -> Any:
-    faults: list[Exception] = []
-    for load in LOADERS.values():
+class _Named(NamedTuple):
+    """A specification, and what kind of thing it is."""
+
+    kind: str
+    spec: Any
+
+
+def _named(name: str, kind: str | None) -> list[_Named]:
+    """Everything of a name, or what of it is of one kind; of a file, what its first line names."""
+    if kind is None and name.endswith((".yaml", ".yml")):
+        kind = kind_named(Path(name).expanduser())
+    found: list[_Named] = []
+    asked = [kind] if kind in LOADERS else [*LOADERS]
+    for one in asked:
         try:
-            return load(name)
-        except LookupError as error:  # not of this kind; other faults of a file that was found are told
-            faults.append(error)
-    every = [one for names in LISTS.values() for one in names()]
-    raise unknown("specification", name, every, "perfmodel show lists all")
+            found.append(_Named(one, LOADERS[one](name)))
+        except LookupError:  # not of this kind
+            continue
+        except InputError:  # a fault of a file that was found is told, if nothing else has the name
+            if not found:
+                raise
+    if not found:
+        every = [name for one in asked for name in LISTS[one]()]
+        raise unknown("specification" if kind is None else kind, name, every, "perfmodel show lists all")
+    return found
 
 
 def _lines(title: str, described: dict[str, Any]) -> str:
@@ -99,16 +136,15 @@ def _lines(title: str, described: dict[str, Any]) -> str:
 def _printed(spec: Spec) -> dict[str, Any]:
     """Fields of a specification, quantities with the unit that their description names."""
     found: dict[str, Any] = {}
-    docs = field_docs(type(spec))
+    units = field_units(type(spec))
     for name in type(spec).model_fields:
-        value = getattr(spec, name)
-        unit = re.search(r"\[(B|B/s|FLOP/s|s|Hz|W)\]", docs.get(name, ""))
+        value, unit = getattr(spec, name), units.get(name)
         if isinstance(value, Spec):
             value = _printed(value)
         elif isinstance(value, dict):
             value = {key: _printed(one) if isinstance(one, Spec) else one for key, one in value.items()}
-        elif unit and value is not None:
-            value = shown(value, cast("Dimension", unit[1]))
+        elif unit in get_args(Dimension) and value is not None:
+            value = shown(value, cast("Dimension", unit))
         found[name] = list(value) if isinstance(value, tuple) else value
     return {name: value for name, value in found.items() if name not in ("id", "name")}
 

@@ -1,17 +1,51 @@
-"""What enters a model in a training step: one micro-batch as one device sees it."""
+"""What enters a model: a micro-batch of a training step, or sequences of inference, as one device sees them."""
 
 from __future__ import annotations
 
-from typing import NoReturn
+from typing import Any
 
 from perfmodel.errors import InputError
 from perfmodel.layers import Pass
 from perfmodel.model import Model
 from perfmodel.parallel import Parallel
 from perfmodel.walk import Entrance
-from perfmodel.workload import Training
+from perfmodel.workload import Served, Training
 
-__all__ = ["tokens_of_step", "training_pass", "whole_step"]
+__all__ = ["entering", "sample_length", "tokens_of_step", "training_pass", "whole_step"]
+
+
+def entering(model: Model, work: Training | Served, layout: Parallel, **fields: Any) -> Pass:
+    """A pass as one device sees it when it enters the model, with what job and layout say of passes of every kind.
+
+    Parameters
+    ----------
+    model, work, layout : the job
+    fields : of the pass, beside those
+
+    Raises
+    ------
+    InputError
+        the model can't read what the workload gives it
+    """
+    formats = work.formats
+    p = Pass(
+        tp=layout.tp,
+        cp=layout.cp,
+        ep=layout.ep,
+        expert_tp=layout.tp_in_experts,
+        deduplicated=layout.dispatch == "deduplicated",
+        overlap_shared=layout.overlap_shared,
+        sequence_parallel=layout.sequence_parallel,
+        dtype=formats.dtype,
+        core_dtype=formats.core_dtype,
+        operand_bytes=formats.operand_bytes,
+        fused_attention=work.attention == "flash",
+        context=layout.context,
+        kernels=work.kernels,
+        **fields,
+    )
+    seen = (getattr(work, name, None) for name in ("source_length", "image_size", "samples"))
+    return Entrance(*seen).opened(model, p, length=None)
 
 
 def training_pass(model: Model, work: Training, layout: Parallel) -> Pass:
@@ -30,61 +64,64 @@ def training_pass(model: Model, work: Training, layout: Parallel) -> Pass:
     InputError
         the model can't read what the workload gives it, or the length of its sequences is missing
     """
-    formats, length = work.formats, _length(model, work)
-    p = Pass(
+    length = sample_length(model, work, "sequence_length", usual=2048)
+    return entering(
+        model,
+        work,
+        layout,
         sequences=layout.micro_batch,
         queries=length,
         keys=length,
-        tp=layout.tp,
-        cp=layout.cp,
-        ep=layout.ep,
-        expert_tp=layout.tp_in_experts,
         expert_load=work.expert_load,
-        deduplicated=layout.dispatch == "deduplicated",
-        overlap_shared=layout.overlap_shared,
-        sequence_parallel=layout.sequence_parallel,
-        dtype=formats.dtype,
-        core_dtype=formats.core_dtype,
-        operand_bytes=formats.operand_bytes,
-        element_bytes=formats.activation_bytes,
-        gradient_bytes=formats.gradient_bytes,
-        fused_attention=work.attention == "flash",
+        element_bytes=work.formats.activation_bytes,
+        gradient_bytes=work.formats.gradient_bytes,
         dropout=work.dropout,
         overlap_tensor=layout.tensor_overlap != "none",
         tensor_ring=layout.tensor_overlap == "ring",
         tensor_buffers=layout.tensor_overlap == "userbuffers",
         overlap_context="cp" in layout.overlap,
-        context=layout.context,
-        kernels=work.kernels,
         current_scaling=work.scaling == "current",
     )
-    entrance = Entrance(work.source_length, work.image_size, work.samples)
-    return entrance.opened(model, p, length=None)
 
 
-def _length(model: Model, work: Training) -> int:
-    """Tokens of one sequence, given or fixed by the model; 1 where images or signals say how many there are [-]."""
-    given, fixed = work.sequence_length, model.fixed_length
+def sample_length(model: Model, work: Training | Served, name: str, *, usual: int) -> Any:
+    """Tokens of one sample, given or fixed by the model; 1 where images or signals say how many there are [-].
+
+    Parameters
+    ----------
+    model, work : the job
+    name : of the workload's field
+    usual : what is proposed where it is missing [-]
+
+    Raises
+    ------
+    InputError
+        it is missing, or the model fixes another one
+    """
+    given, fixed = getattr(work, name), model.fixed_length
     if model.input == "tokens" and fixed is None:
         if given is None:
             raise InputError(
-                f"Training: sequence_length is missing: model {model.name!r} reads tokens; "
-                "nearest: sequence_length = 2048"
+                f"{type(work).__name__}: {name} is missing: model {model.name!r} reads tokens; "
+                f"nearest: {name} = {usual}"
             )
         return given
-    if given is not None and given != fixed:
-        _refuse_length(model, given)
+    if given is not None and given not in (0, fixed):
+        raise InputError(f"model {model.name!r}: {name} = {given}, but {_fixed(model)}; leave it out")
     return fixed or 1
 
 
-def _refuse_length(model: Model, length: int) -> NoReturn:
-    fixed, told = model.fixed_length, f"every sample has {model.fixed_length}"
+def _fixed(model: Model) -> str:
+    """What a length follows from, in words."""
     if model.input == "image":
         size = " × ".join(map(str, model.extent))
-        told = f"an image of {size} becomes {fixed} tokens" if fixed else "its length follows from image_size"
-    elif model.input == "signal":
-        told = "its length follows from samples"
-    raise InputError(f"model {model.name!r}: sequence_length = {length}, but {told}; leave it out")
+        tokens = model.fixed_length
+        return (
+            f"an image of {size} becomes {tokens} tokens" if tokens else "its length follows from image_size"
+        )
+    if model.input == "signal":
+        return "its length follows from samples"
+    return f"every sample has {model.fixed_length}"
 
 
 def tokens_of_step(model: Model, work: Training) -> int | None:

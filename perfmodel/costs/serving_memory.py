@@ -119,7 +119,7 @@ def cache_bytes(layers: Iterable[tuple[Layer, Any]], p: Pass, context: Any, *, r
     -------
     bytes [B]
     """
-    size = p.element_bytes if p.kv_bytes is None else p.kv_bytes
+    size = p.core_element if p.kv_bytes is None else p.kv_bytes
     found: Any = 0.0
     for layer, times in layers:
         keys = layer.kv_bytes_reserved(context, size) if reserved else layer.kv_bytes(context, size)

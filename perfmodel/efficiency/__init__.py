@@ -11,11 +11,11 @@ from perfmodel.efficiency.fits import (
     PackedFit,
     StreamFit,
 )
-from perfmodel.efficiency.sets import Efficiency, efficiencies
+from perfmodel.efficiency.sets import Efficiency, efficiencies, load_fits
 from perfmodel.efficiency.software import Residuals, Software, SoftwareFit, software
 
 __all__ = [
     "AttentionFit", "CollectiveFit", "Efficiency", "Engine", "EngineFit", "EngineRecipe", "HostFit", "MatmulFit",
     "OverheadFit", "OverlapFit", "PackedFit", "Residuals", "Software", "SoftwareFit", "StreamFit", "efficiencies",
-    "engines", "software",
+    "engines", "load_fits", "software",
 ]  # fmt: skip

@@ -53,6 +53,11 @@ class MatmulFit(Spec):
     """Rate of operands that lie in the second-level cache, over that of the memory's [-]."""
     cache_share: float = Field(gt=0, le=4, default=1)
     """Share of that cache which a product measured alone fills; below 1 where copies of its operands rotate [-]."""
+    core: float = Field(gt=0, le=64, default=64)
+    """Bytes of a matrix that one core takes in a cycle, where a kernel of few rows has loads in flight for no more; 64
+    is what the path from the second-level cache carries [B]."""
+    core_exponent: float = Field(gt=0, default=4)
+    """Sharpness with which that limit meets the memory's [-]."""
     sustained: float = Field(gt=0, le=1, default=1)
     """Rate once power and clocks have settled, over the rate of short bursts [-]."""
     accumulate: float = Field(gt=0, le=1, default=1)
@@ -210,6 +215,8 @@ class HostFit(Spec):
     """Time of one pass of an engine for each sequence in it: scheduling, sampling, text of the new token [s]."""
     request: Seconds = Field(ge=0, default=0.0)
     """Time for each request to an inference server: text to tokens and back, and its way through it [s]."""
+    message: Seconds = Field(ge=0, default=0.0)
+    """What a message of the library's takes longer where the host launches it than in a captured graph [s]."""
     straggling: float = Field(ge=0, le=1, default=0.0)
     """Share of a step lost to waiting for each doubling of the nodes [-]."""
 

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from functools import lru_cache
+from pathlib import Path
 from typing import Any, Self, TypeVar
 
 from pydantic import Field, model_validator
 
-from perfmodel.efficiency.engines import Engine, EngineFit
+from perfmodel.efficiency.engines import Engine, EngineFit, EngineRecipe
 from perfmodel.efficiency.fits import (
     MOST_BANDWIDTH,
     AttentionFit,
@@ -25,9 +26,9 @@ from perfmodel.efficiency.fits import (
 from perfmodel.efficiency.software import Residuals, Software, SoftwareFit
 from perfmodel.errors import unknown
 from perfmodel.ops import minimum
-from perfmodel.specs import Catalogue, SourcedSpec, Spec
+from perfmodel.specs import Catalogue, SourcedSpec, Spec, kind_named
 
-__all__ = ["Efficiency", "efficiencies"]
+__all__ = ["Efficiency", "efficiencies", "load_fits"]
 
 T = TypeVar("T")
 
@@ -76,12 +77,18 @@ class Efficiency(SourcedSpec):
     """These kernels also add the residual and normalise the sum."""
     fused_quantise: bool = False
     """Norms, activations and attention write what follows in the products' format: no kernel of its own quantises."""
-    products: dict[str, str] = Field(default_factory=dict)
+    libraries: dict[str, str] = Field(default_factory=dict)
     """By number format, the entry of `matmul` for the library that the software calls, where there is one."""
+    launched_messages: bool = False
+    """Outside captured graphs, messages are the library's, and hosts launch each of them."""
+    narrow_streams: bool = False
+    """Decode streams caches of fewer bits at the rate of 16, byte for byte: kernels of the software's own."""
     residual: str
     """How well the fits hold on data they did not see."""
     software: str = ""
-    """The training stack whose constants are in force; empty where the operator fits stand alone."""
+    """The stack or engine whose constants are in force; empty where the operator fits stand alone."""
+    recipe: EngineRecipe | None = None
+    """What that engine does where a job does not say; null where none is in force."""
     spread: Residuals | None = None
     """Errors of whole steps on comparable runs; null where none is known."""
 
@@ -208,7 +215,7 @@ class Efficiency(SourcedSpec):
             software=software.id,
             spread=software.residuals,
             sources=(*self.sources, *software.sources),
-            **(software.recipe.kernels_it_has if isinstance(software, Engine) else {}),
+            **(software.recipe.in_force if isinstance(software, Engine) else {}),
         )
 
     def applied(self, fit: SoftwareFit, kernel: AttentionKernel) -> Efficiency:
@@ -255,7 +262,7 @@ class Efficiency(SourcedSpec):
         kernel : of the product; blocks is one that applies scales on the way
         """
         of_blocks = f"{dtype}_block" if kernel == "blocks" else ""
-        names = (of_blocks, self.products.get(dtype, ""), dtype)
+        names = (of_blocks, self.libraries.get(dtype, ""), dtype)
         key = next((name for name in names if name in self.matmul), dtype)
         return _listed(self.matmul, key, "matmul format")
 
@@ -296,6 +303,7 @@ def _served(
                 update={
                     "memory": minimum(one.memory * by.bandwidth, MOST_WEIGHTS),
                     "inner_step": one.inner_step / by.bandwidth,
+                    "core": by.core,
                 }
             )
             for dtype, one in matmul.items()
@@ -336,6 +344,34 @@ def _merged(fields: Any, changes: Mapping[str, Any]) -> dict[str, Any]:
         within = isinstance(value, Mapping) and isinstance(whole.get(name), Mapping | Spec)
         whole[name] = _merged(whole[name], value) if within else value
     return whole
+
+
+def load_fits(name: str) -> Efficiency | Software:
+    """What `estimate(efficiency=…)` takes, by name or from a file.
+
+    Parameters
+    ----------
+    name : of an efficiency set; or the path of one, or of the set of a training stack or an engine, as `calibrate`
+        writes them: its first line tells which
+
+    Raises
+    ------
+    UnknownNameError
+        no such set; near names are suggested
+    SpecError
+        the file can't be read, or holds something else
+
+    Examples
+    --------
+    >>> load_fits("hopper").id
+    'hopper'
+    """
+    if name.endswith((".yaml", ".yml")):
+        kinds: dict[str | None, type[Software]] = {"software": Software, "engine": Engine}
+        kind = kinds.get(kind_named(Path(name).expanduser()))
+        if kind is not None:
+            return kind.load(name)
+    return Efficiency.load(name)
 
 
 def efficiencies() -> dict[str, str]:

@@ -35,7 +35,7 @@ def estimate(  # noqa: D418  our own rule asks for one
     cluster: Cluster,
     *,
     software: str | None = None,
-    efficiency: Efficiency | None = None,
+    efficiency: Efficiency | Software | None = None,
 ) -> TrainingEstimate:
     """One optimizer step."""
 
@@ -48,7 +48,7 @@ def estimate(  # noqa: D418  our own rule asks for one
     cluster: Cluster,
     *,
     software: str | None = None,
-    efficiency: Efficiency | None = None,
+    efficiency: Efficiency | Software | None = None,
 ) -> InferenceEstimate:
     """One batch."""
 
@@ -61,7 +61,7 @@ def estimate(  # noqa: D418  our own rule asks for one
     cluster: Cluster,
     *,
     software: str | None = None,
-    efficiency: Efficiency | None = None,
+    efficiency: Efficiency | Software | None = None,
 ) -> ServingEstimate:
     """Requests that come and go."""
 
@@ -73,7 +73,7 @@ def estimate(
     cluster: Cluster,
     *,
     software: str | None = None,
-    efficiency: Efficiency | None = None,
+    efficiency: Efficiency | Software | None = None,
 ) -> Answer:
     """Predict how long a job takes on a machine, what memory it needs, and what limits it.
 
@@ -86,8 +86,8 @@ def estimate(
     software : the training stack, see `software()`, or the inference engine, see `engines()`; None takes what is
         typical of all. Job and layout stay as they are
         given: what the stack's recipes set is listed in `Software.recipe` (docs/software.md)
-    efficiency : the fits to use; None takes the set of the device's architecture under the software's constants. Given
-        without a software it stands alone, operator fits and nothing else
+    efficiency : the fits to use, or what `calibrate` made of your own runs; None takes the set of the device's
+        architecture under the software's constants. Operator fits given without a software stand alone
 
     Returns
     -------
@@ -133,7 +133,7 @@ def fits_in_force(
     cluster: Cluster,
     work: Training | Inference | Serving,
     software: str | None,
-    efficiency: Efficiency | None,
+    efficiency: Efficiency | Software | None,
 ) -> Efficiency:
     """The fits that an estimate uses: of the architecture, under the training stack or the inference engine.
 
@@ -145,11 +145,32 @@ def fits_in_force(
     ------
     UnknownNameError
         no such software; near names are suggested
+    InputError
+        the efficiency is a set of software for jobs of another kind, or one beside a software
     """
     architecture, serves = cluster.device.architecture, not isinstance(work, Training)
+    if isinstance(efficiency, Software):
+        measured = Efficiency.of(architecture, device=cluster.device.id)
+        return measured.under(_own(efficiency, serves, software), architecture)
     if efficiency is None:
         of = Efficiency.serving if serves else Efficiency.of
         return of(architecture, software or "default", device=cluster.device.id)
     if software is None:
         return efficiency
     return efficiency.under((Engine if serves else Software).known(software), architecture)
+
+
+def _own(given: Software, serves: bool, software: str | None) -> Software:
+    """A set that was given in place of operator fits, if it is one for the job."""
+    if isinstance(given, Engine) != serves:
+        engine, stack = "an engine", "a training stack"
+        job, needed, found = ("inference", engine, stack) if serves else ("training", stack, engine)
+        raise InputError(
+            f"efficiency = {given.id!r} is the set of {found}, and the job is {job}: give that of {needed}"
+        )
+    if software is not None:
+        raise InputError(
+            f"software = {software!r} and efficiency = {given.id!r} both say what software makes of the machine: "
+            f"give one"
+        )
+    return given

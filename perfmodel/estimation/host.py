@@ -9,7 +9,7 @@ from perfmodel.ops import added, greater, where
 from perfmodel.parallel import Ranks
 from perfmodel.work import Collective, Leaf, Stream, Work, kernels, total
 
-__all__ = ["communicators", "launches"]
+__all__ = ["communicators", "launches", "messages"]
 
 
 def launches(tree: Work, groups: dict[str, Ranks], rates: Machine) -> Any:
@@ -31,6 +31,18 @@ def launches(tree: Work, groups: dict[str, Ranks], rates: Machine) -> Any:
         return kernels(leaf) * passes if unfused else kernels(leaf)
 
     return total(tree, measure)
+
+
+def messages(tree: Work, groups: dict[str, Ranks]) -> Any:
+    """Messages over more than one rank [-].
+
+    Parameters
+    ----------
+    tree : the work
+    groups : the ranks of each axis
+    """
+    sent = {axis: where(greater(group.ranks, 1), 1.0, 0.0) for axis, group in groups.items()}
+    return total(tree, lambda leaf: sent[leaf.axis] if isinstance(leaf, Collective) else 0.0)
 
 
 def communicators(groups: dict[str, Ranks]) -> Any:

@@ -32,9 +32,10 @@ class InferenceMemory(NamedTuple):
     weights : in their stored formats, exact [B]
     cache : keys and values, and recurrent states, of all sequences at their longest [B]
     activations : alive for a moment in the largest pass [B]
-    context, communication : driver and libraries, and buffers of the collectives, as declared [B]
+    context, communication : driver, libraries and workspaces, and buffers of the collectives, as declared [B]
     capacity : of the device [B]
     share : of it, what the engine takes [-]
+    cache_share : of what is left of that beside the model, what the cache may take [-]
     sequences : in the cache of one replica [-]
     per_sequence, per_token : of the cache, for one sequence, and for one more token of it [B]
     """
@@ -47,6 +48,7 @@ class InferenceMemory(NamedTuple):
     communication: Any
     capacity: Any
     share: Any
+    cache_share: Any
     sequences: Any
     per_sequence: Any
     per_token: Any
@@ -63,8 +65,13 @@ class InferenceMemory(NamedTuple):
 
     @property
     def available(self) -> Any:
-        """What the engine may take of the device [B]."""
-        return self.share * self.capacity
+        """What the engine may take of the device, less what it leaves free beside a cache of this size [B]."""
+        return self.share * self.capacity - self.cache * (1 / self.cache_share - 1)
+
+    @property
+    def room(self) -> Any:
+        """What the engine gives its cache; below 0, what is missing without any [B]."""
+        return self.cache_share * (self.share * self.capacity - (self.total - self.cache))
 
     @property
     def fits(self) -> Any:
@@ -73,14 +80,13 @@ class InferenceMemory(NamedTuple):
 
     @property
     def free(self) -> Any:
-        """What is left of it for a larger cache; below 0, what is missing [B]."""
-        return self.available - self.total
+        """What is left for a larger cache; below 0, what is missing [B]."""
+        return self.room - self.cache
 
     @property
     def most_sequences(self) -> Any:
         """Sequences of this length for which one replica's cache has room [-]."""
-        room = self.available - self.total + self.cache
-        return floor(maximum(room, 0.0) / maximum(self.per_sequence, 1.0))
+        return floor(maximum(self.room, 0.0) / maximum(self.per_sequence, 1.0))
 
     @property
     def more_tokens(self) -> Any:
@@ -139,25 +145,33 @@ class InferenceEstimate(Answer):
     costs: InferenceCosts
     """What was counted."""
     tree: Timed
-    """Prefill and all steps of decode as a tree of work with seconds."""
+    """Prefill and all steps of decode, as often as there are waves, as a tree of work with seconds."""
     prefill: Timed | None
-    """The prompts; None where decode begins with an empty context."""
+    """The prompts that run together; None where decode begins with an empty context."""
     decode: Timed | None
     """One step at the mean context; None where no token follows."""
+    waves: Any
+    """Parts of the batch that run one after the other, as large as the cache has room for; 1 where all of it runs
+    together [-]."""
     memory: InferenceMemory
-    """Memory of the fullest stage."""
+    """Memory of the fullest stage, with the sequences that run together."""
     peak: Any
     """Dense peak of one device in the number format of the products [FLOP/s]."""
 
     @property
+    def sequences_together(self) -> Any:
+        """Sequences that run together on one replica [-]."""
+        return self.memory.sequences
+
+    @property
     def prefill_time(self) -> Any:
-        """Time until every sequence has its first token [s]."""
+        """Time until every sequence of those that run together has its first token [s]."""
         return 0.0 if self.prefill is None else self.prefill.seconds
 
     @property
     def ttft(self) -> Any:
-        """Time to the first token of a batch that begins at once: `prefill_time` [s]."""
-        return self.prefill_time
+        """Mean time to the first token of a batch that begins at once: `prefill_time`, after earlier waves [s]."""
+        return self.prefill_time + (self.waves - 1) / 2 * (self.latency / self.waves)
 
     @property
     def decode_time(self) -> Any:
@@ -198,7 +212,7 @@ class InferenceEstimate(Answer):
     def mfu(self) -> Any:
         """Model FLOPs of the whole batch over what the dense peak could do [-]."""
         done = self.costs.prefill_flops + self.costs.steps * self.costs.decode_flops
-        return self._utilisation(done, self.latency)
+        return self._utilisation(self.waves * done, self.latency)
 
     @property
     def prefill_mfu(self) -> Any:

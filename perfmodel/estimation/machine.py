@@ -7,12 +7,14 @@ from typing import Any, NamedTuple
 
 from perfmodel.efficiency import CollectiveFit, Efficiency
 from perfmodel.hardware import Cluster, Tier
+from perfmodel.ops import certain
 
 __all__ = ["Machine", "MatmulRate", "TierRate", "machine"]
 
 
-KERNELS = {"product": "", "convolution": "", "blocks": "_block"}
-"""Kernels of a product: what their rates' names end in, behind the number format."""
+KERNELS = {"product": "", "blocks": "_block"}
+"""Kernels of a product with rates of their own (all others have the product's): what the names of these end in, behind
+the number format."""
 
 
 class MatmulRate(NamedTuple):
@@ -31,6 +33,8 @@ class MatmulRate(NamedTuple):
     wave : elements of the result whose tiles fill the device [-]
     tile : rows of a tile [-]
     walk_exponent : of the walk beside the roofline [-]
+    cores : rate at which all cores take in a matrix in a kernel for few rows; None where their clock is unknown [B/s]
+    cores_exponent : of where that meets the bandwidth [-]
     cached : rate of what lies in the cache, over that of the memory [-]
     cache : what operands of a product measured alone find room in; None where they come from memory [B]
     """
@@ -48,6 +52,8 @@ class MatmulRate(NamedTuple):
     walk_exponent: Any
     cached: Any
     cache: Any
+    cores: Any = None
+    cores_exponent: Any = 4
 
 
 class TierRate(NamedTuple):
@@ -108,6 +114,8 @@ class Machine(NamedTuple):
     matmul : achieved rates by number format in use, and the kernel's ending
     links : achieved rates outside the device's memory, where known: host_link, storage, host_memory [B/s]
     host_capacity : the share of one device in its host's memory; None is unknown [B]
+    cached : rate of what a kernel finds in the cache, over that of the memory [-]
+    cache : room there for what one kernel leaves for the next; None where the rate was not measured [B]
     """
 
     peak: dict[str, Any]
@@ -120,6 +128,8 @@ class Machine(NamedTuple):
     matmul: dict[str, MatmulRate]
     links: dict[str, Any]
     host_capacity: Any
+    cached: Any = 1
+    cache: Any = None
 
 
 def machine(
@@ -144,6 +154,7 @@ def machine(
         the device has no known peak in one of the formats
     """
     device = cluster.device
+    ticks = None if device.cores is None or device.clock is None else device.cores * device.clock
     peak = {dtype: device.peak_for(dtype) for dtype in dtypes}
     if efficiency.half_sums and "fp16" in peak and device.fp16_acc16 is not None:
         peak["fp16"] = device.fp16_acc16
@@ -165,7 +176,10 @@ def machine(
             cached=fit.cached,
             # in a long run other layers have been through the cache since
             cache=None if settled or device.l2 is None else fit.cache_share * device.l2,
+            cores=None if ticks is None else fit.core * ticks,
+            cores_exponent=fit.core_exponent,
         )
+    plain = efficiency.matmul_for("default")
     return Machine(
         peak=peak,
         bandwidth=device.memory_bandwidth,
@@ -177,6 +191,8 @@ def machine(
         matmul=rates,
         links=_links(cluster, efficiency),
         host_capacity=None if cluster.host_memory is None else cluster.host_memory / cluster.devices_per_node,
+        cached=plain.cached,
+        cache=None if device.l2 is None or certain(plain.cached == 1) else plain.cache_share * device.l2,
     )
 
 

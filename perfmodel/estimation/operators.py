@@ -5,11 +5,17 @@ from __future__ import annotations
 from typing import Any
 
 from perfmodel.errors import InputError
-from perfmodel.estimation.machine import KERNELS, Machine
+from perfmodel.estimation.machine import KERNELS, Machine, MatmulRate
 from perfmodel.formulas.memory import copy_time
-from perfmodel.formulas.roofline import cached_share, flash_attention_flops, smooth_parts, split_walk_time
+from perfmodel.formulas.roofline import (
+    cached_share,
+    flash_attention_flops,
+    smooth_maximum,
+    smooth_parts,
+    split_walk_time,
+)
 from perfmodel.ops import ceil, greater, log2, maximum, power, where
-from perfmodel.work import Attention, Matmul, Stream, Transfer, flops, memory_bytes
+from perfmodel.work import Attention, Matmul, Stream, Transfer, flops, held_bytes, memory_bytes
 
 __all__ = ["attention_seconds", "matmul_seconds", "stream_seconds", "transfer_seconds"]
 
@@ -31,18 +37,21 @@ def matmul_seconds(work: Matmul, m: Machine) -> Seconds:
     -------
     seconds, and the same by resource [s]
     """
-    rate = m.matmul[work.dtype + KERNELS[work.kernel]]
-    fused = m.efficiency.fused_quantise and work.kernel != "blocks"
+    rate = m.matmul[work.dtype + KERNELS.get(work.kernel, "")]
+    latency, quantise = _prepared(work, rate, m)
     moved = memory_bytes(work) - work.quantise_bytes
-    alone = 0.0 if fused else work.quantise_bytes
-    quantise = alone / rate.bandwidth
-    latency = rate.latency - where(greater(alone, 0.0), 0.0, rate.quantise_latency)
     compute = flops(work) * work.effort / rate.flops
     memory = moved / rate.bandwidth
     if rate.cache is not None:
         memory = memory * (1.0 - (1.0 - 1.0 / rate.cached) * cached_share(size=moved, capacity=rate.cache))
+    if work.kernel == "vector" and rate.cores is not None:
+        taken = moved / rate.cores
+        memory = smooth_maximum(a=memory, b=taken, exponent=rate.cores_exponent)
+    if work.kernel == "rows":  # all but the first find the matrix in the cache, where its rate is known
+        memory = maximum(memory, work.m * held_bytes(work) / (rate.cached * rate.bandwidth))
     if work.weight_bytes is not None:
-        compute, memory = compute / m.efficiency.packed.compute, memory / m.efficiency.packed.memory
+        packed, in_place = m.efficiency.packed, 1.0 - work.unpacked
+        compute, memory = compute / power(packed.compute, in_place), memory / power(packed.memory, in_place)
     if work.accumulate:
         compute = compute / rate.accumulate
     if work.kernel == "convolution":
@@ -59,6 +68,18 @@ def matmul_seconds(work: Matmul, m: Machine) -> Seconds:
         "memory_bandwidth": quantise + streamed - tensor,
         "kernel_latency": latency + waited,
     }
+
+
+def _prepared(work: Matmul, rate: MatmulRate, m: Machine) -> tuple[Any, Any]:
+    """Starts of a product and of the kernels beside it, and what these take to quantise, cast or unpack [s]."""
+    fit = m.efficiency.stream
+    start = rate.latency + (work.launches - 1 + work.unpacked) * fit.latency
+    if work.launches != 1:  # kernels beside the product, which copy
+        copied = fit.passes * work.quantise_bytes / (fit.memory["copy"] * m.bandwidth)
+        return start - rate.quantise_latency, _handed(copied, work.quantise_bytes, work.launches - 1, m)
+    fused = m.efficiency.fused_quantise and work.kernel != "blocks"
+    alone = 0.0 if fused else work.quantise_bytes
+    return start - where(greater(alone, 0.0), 0.0, rate.quantise_latency), alone / rate.bandwidth
 
 
 def attention_seconds(work: Attention, m: Machine) -> Seconds:
@@ -95,7 +116,7 @@ def _decode_seconds(work: Attention, m: Machine) -> Seconds:
     element = work.element_bytes if work.kv_bytes is None else work.kv_bytes
     begun = work.sequences * work.kv_heads * work.kv_dims * fit.decode_tile * element
     memory = (memory_bytes(work) + begun) / (fraction * m.bandwidth)
-    if work.kv_bytes is not None:
+    if work.kv_bytes is not None and not m.efficiency.narrow_streams:
         memory = memory / power(fit.decode_narrow, log2(work.element_bytes / work.kv_bytes))
     # the heads that share a key fill the tile
     busy, tensor = smooth_parts(a=_attended(work, m, 1.0), b=memory, exponent=fit.exponent)
@@ -135,7 +156,17 @@ def stream_seconds(work: Stream, m: Machine) -> Seconds:
     fraction = fit.memory.get(work.kind, fit.memory["copy"])
     passes = 1.0 if work.kind == "optimizer" else fit.passes
     memory, launch = passes * work.bytes / (fraction * m.bandwidth), passes * work.launches * fit.latency
+    if work.kind != "optimizer":  # whose tensors nobody has touched since the last step
+        memory = _handed(memory, work.bytes, work.launches, m)
     return memory + launch, {"memory_bandwidth": memory, "kernel_latency": launch}
+
+
+def _handed(seconds: Any, moved: Any, launches: Any, m: Machine) -> Any:
+    """Seconds of kernels that find in the cache what the one before has left there, as far as there was room."""
+    if m.cache is None:
+        return seconds
+    found = cached_share(size=moved / maximum(launches, 1), capacity=m.cache)
+    return seconds * (1.0 - (1.0 - 1.0 / m.cached) * found)
 
 
 def transfer_seconds(work: Transfer, m: Machine) -> Seconds:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Any, NamedTuple
@@ -17,20 +18,22 @@ from perfmodel.estimation.timed import Timed, repeated, series
 from perfmodel.estimation.timing import Clock
 from perfmodel.formulas.queueing import (
     closed_loop_batch,
+    gated_wait,
     mean_burst_wait,
     open_loop_batch,
-    pollaczek_khinchine_wait,
     sakasegawa_wait,
 )
 from perfmodel.hardware import Cluster
 from perfmodel.model import Model
-from perfmodel.ops import certain, greater, maximum, minimum, where
+from perfmodel.ops import certain, exp, greater, maximum, minimum, where
 from perfmodel.parallel import Parallel
 from perfmodel.units import show
 from perfmodel.workload import Serving
 
 __all__ = ["estimate_serving"]
 
+HALVINGS = 24
+"""Of the interval in which the running batch of a closed loop lies [-]."""
 ROUNDS = 3
 """Times that the line through a step's time is drawn anew around the batch found with the last one [-]."""
 
@@ -124,9 +127,12 @@ class _Replica:
     def memory(self) -> InferenceMemory:
         """Of the fullest stage, with an empty cache."""
         context = self.work.longest if self.recipe.reserves_output else self.work.context
-        tokens = minimum(self.share_tokens, self.costs.computed * self._most_allowed)
+        whole = self.share_tokens if self.chunked else maximum(self.share_tokens, self.costs.computed)
+        tokens = minimum(whole, self.costs.computed * self._most_allowed)
         stages = self.costs.memory(tokens=tokens, context=context, reserved=self.recipe.keeps_all)
-        return fullest(stages, self.clock.groups, self.clock.rates, self.recipe.memory_share, 0.0)
+        rates = self.clock.rates
+        limits = (rates.capacity, rates.efficiency.overhead, self.recipe)
+        return fullest(stages, self.clock.groups, *limits, sequences=0.0)
 
     @property
     def _most_allowed(self) -> Any:
@@ -194,7 +200,7 @@ class _Replica:
         users, batch = self.users, self.most if self.users is None else minimum(self.users, self.most)
         for _ in range(ROUNDS):
             line = self.line(batch)
-            batch = maximum(minimum(self.batch(line, batch), self.most), 1e-6)
+            batch = maximum(minimum(self.batch(line), self.fed(line)), 1e-6)
         steps = maximum(self.work.steps, 1e-9)
         slope = line.slope + line.prompt / steps
         step = line.fixed + slope * batch
@@ -203,7 +209,7 @@ class _Replica:
             rate = 1 / maximum(self.own(line, batch), 1e-300)
         if self.work.request_rate is not None:
             rate = self.work.request_rate / self.replicas
-        waits, burst = self.waits(line, batch, rate, step, users)
+        waits, burst = self.waits(line, batch, rate, users)
         return SteadyState(
             batch=batch,
             most=self.most,
@@ -229,9 +235,8 @@ class _Replica:
         return None if self.work.concurrency is None else self.work.concurrency / self.replicas
 
     def own(self, line: _Line, batch: Any) -> Any:
-        """Time of a request's own prompt: a pass with those that come with it, and the decode that shares it [s]."""
-        number = self.together(batch)
-        alone = self.prompts(number).seconds
+        """Time of a request's own prompt: a pass, and the decode that shares it [s]."""
+        alone = self.prompts(1.0).seconds
         host = self.request_time + self.handed_over
         if not self.chunked or self.work.prefill_replicas:
             return alone + host
@@ -252,7 +257,7 @@ class _Replica:
         sent = self.memory.per_token * self.costs.prompt.keys
         return tier.fit.start + sent / (tier.fit.send * tier.bandwidth)
 
-    def batch(self, line: _Line, before: Any) -> Any:
+    def batch(self, line: _Line) -> Any:
         """Sequences that decode together under the load."""
         steps, slope = (
             maximum(self.work.steps, 1e-9),
@@ -264,43 +269,91 @@ class _Replica:
             return open_loop_batch(rate=rate, steps=steps, fixed=line.fixed, slope=slope)
         if self.users is None:
             return self.most
-        away = self.own(line, before) + (line.fixed + slope * before) / 2
-        return closed_loop_batch(users=self.users, away=away, steps=steps, fixed=line.fixed, slope=slope)
+        low, high = 0.0, self.users  # the fuller the batch, the longer the wait, and the fewer who decode
+        for _ in range(HALVINGS):
+            tried = (low + high) / 2
+            away = self.own(line, tried) + self.wait(line, tried)
+            found = closed_loop_batch(users=self.users, away=away, steps=steps, fixed=line.fixed, slope=slope)
+            more = greater(found, tried)
+            low, high = where(more, tried, low), where(more, high, tried)
+        return (low + high) / 2
 
     def _refuse_overload(self, rate: Any, steps: Any, fixed: Any, slope: Any) -> None:
         """Raise where more requests arrive than the replicas can answer."""
-        capacity = self.most / (steps * (fixed + slope * self.most))
-        if rate < capacity:
+        decoded = self.most / (steps * (fixed + slope * self.most))
+        if rate < minimum(decoded, self.delivered):
             return
-        most = capacity * self.replicas
+        step, prompt = show(fixed + slope * self.most, "s"), show(self.prompts(1.0).seconds, "s")
+        told = f"{self.replicas:g} replicas with {self.most:g} sequences and {step} a step"
+        if self.delivered < decoded:
+            told = f"{self.work.prefill_replicas} replicas that prefill, {prompt} a prompt"
+        most = minimum(decoded, self.delivered) * self.replicas
         raise InputError(
             f"request_rate = {self.work.request_rate:g} exceeds the {most:.3g} requests a second that can be answered "
-            f"by {self.replicas:g} replicas with {self.most:g} sequences and {show(fixed + slope * self.most, 's')} a "
-            f"step; nearest: request_rate = {0.9 * most:.3g}, or more replicas"
+            f"by {told}; nearest: request_rate = {0.9 * most:.3g}, or more replicas"
         )
 
-    def waits(self, line: _Line, batch: Any, rate: Any, step: Any, users: Any) -> tuple[Any, Any]:
+    @cached_property
+    def delivered(self) -> Any:
+        """Prompts that a pool of its own prefills each second, for each replica that decodes [1/s]."""
+        if not self.work.prefill_replicas:
+            return math.inf
+        return self.work.prefill_replicas / self.prompts(1.0).seconds / self.replicas
+
+    def fed(self, line: _Line) -> Any:
+        """Sequences that decode together at most: by memory and scheduler, and by the prompts that a pool delivers."""
+        if not self.work.prefill_replicas:
+            return self.most
+        busy = self.delivered * self.work.steps * line.slope
+        bound = open_loop_batch(
+            rate=self.delivered, steps=self.work.steps, fixed=line.fixed, slope=line.slope
+        )
+        return minimum(self.most, where(greater(1.0, busy), bound, self.most))
+
+    def wait(self, line: _Line, batch: Any) -> Any:
+        """Mean wait of a request before its own prompt, while nothing is full [s]."""
+        steps = maximum(self.work.steps, 1e-9)
+        step = line.fixed + (line.slope + line.prompt / steps) * batch
+        rate = batch / (steps * step)
+        if self.work.prefill_replicas:
+            return sakasegawa_wait(
+                rate=rate * self.replicas,
+                service=self.prompts(1.0).seconds,
+                servers=self.work.prefill_replicas,
+                variation=0.0,
+            )
+        if self.work.decoded == 0:
+            return step / 2
+        together = maximum(self.share_tokens / self.costs.computed, 1.0)
+        if self.users is None:
+            running = 1 - exp(-batch)  # of random arrivals, the share that finds somebody at work
+            return gated_wait(rate=rate, service=line.prompt, passing=running * step, together=together)
+        others = maximum(self.users - 1, 0.0)
+        seen = others / maximum(self.users, 1.0)  # what a user finds is what the others are about
+        wait = gated_wait(rate=seen * rate, service=line.prompt, passing=seen * step, together=together)
+        return minimum(wait, seen * step + line.prompt * others)
+
+    def waits(self, line: _Line, batch: Any, rate: Any, users: Any) -> tuple[Any, Any]:
         """Mean wait of a request before its own prompt, and of those that begin at once [s]."""
-        half = step / 2  # the pass that runs when a request comes
+        wait = self.wait(line, batch)
         if self.work.load == "open loop":
-            others = pollaczek_khinchine_wait(rate=rate, service=line.prompt, variation=0.0)
-            stay = self.work.steps * step
+            stay = self.work.steps * (line.fixed + line.slope * batch) + line.prompt * batch
             room = sakasegawa_wait(rate=rate, service=maximum(stay, 1e-9), servers=self.most, variation=0.0)
-            return half + others + room, 0.0
+            return wait + room, 0.0
         if users is None:
-            return half, 0.0
-        full = where(greater(users, self.most), 1.0, 0.0)
+            return wait, 0.0
+        full = where(greater(users, self.fed(line)), 1.0, 0.0)
         queue = full * maximum((users - batch) / rate - self.own(line, batch), 0.0)
         most_together = maximum(self.share_tokens / self.costs.computed, 1.0)
         number = minimum(most_together, maximum(users, 1.0))
         service = self.prompts(number).seconds / number
         burst = mean_burst_wait(requests=minimum(users, self.most), service=service)
         share = 0.0 if self.work.requests_per_user is None else 1 / self.work.requests_per_user
-        return maximum(half, queue) + burst * share, burst
+        return maximum(wait, queue) + burst * share, burst
 
     def request(self, state: SteadyState) -> Timed:
         """One request from its arrival to its last token."""
-        prompts = self.prompts(self.together(state.batch))
+        prompts = self.prompts(1.0)
         own = prompts.seconds
         beside = state.prefill - own - self.request_time - self.handed_over
         step = self.step(state.batch)

@@ -136,9 +136,7 @@ class ServingEstimate(Answer):
     @property
     def fits(self) -> Any:
         """There is room for the model and at least one sequence on every replica."""
-        return at_least(
-            self.memory.available, self.memory.total - self.memory.cache + self.memory.per_sequence
-        )
+        return at_least(self.memory.room, self.memory.per_sequence)
 
     def ttft_percentile(self, percent: float) -> Any:
         """Time to the first token that so many requests in a hundred do not exceed.

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
-from perfmodel.efficiency import Efficiency
+from perfmodel.efficiency import Efficiency, Software
 from perfmodel.exploration.printed import cell
 from perfmodel.exploration.result import Sweep
 from perfmodel.exploration.sweep import sweep
@@ -100,7 +100,7 @@ def pareto_batch(
     batch: Sequence[int] = BATCHES,
     tp: Sequence[int] | None = None,
     software: str | None = None,
-    efficiency: Efficiency | None = None,
+    efficiency: Efficiency | Software | None = None,
 ) -> BatchFront:
     """Throughput against latency over batch and tensor-parallel degree, in one call.
 

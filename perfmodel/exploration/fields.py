@@ -17,7 +17,7 @@ from perfmodel.errors import InputError, unknown
 from perfmodel.exploration.answers import numbers_of
 from perfmodel.hardware import Cluster
 from perfmodel.parallel import Parallel
-from perfmodel.specs import Spec, field_docs
+from perfmodel.specs import Spec, field_units
 from perfmodel.units import Dimension, parse, ratio
 
 __all__ = ["HARDWARE", "WHOLE", "Field", "field_named"]
@@ -251,8 +251,8 @@ def _bounded(name: str, owner: Owner, path: str, cls: type[Spec], *, number: boo
     found = Field(name, owner, path, number)
     if not number:
         return found
-    unit = re.search(r"\[([^\]]+)\]\s*$", field_docs(cls).get(last, ""))
-    dimension: Any = unit[1] if unit and unit[1] in get_args(Dimension) else "1"
+    unit = field_units(cls).get(last)
+    dimension: Any = unit if unit in get_args(Dimension) else "1"
     low = next((one.ge for one in info.metadata if hasattr(one, "ge")), None)
     above = next((one.gt for one in info.metadata if hasattr(one, "gt")), None)
     high = next((one.le for one in info.metadata if hasattr(one, "le")), math.inf)

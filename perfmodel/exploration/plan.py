@@ -11,7 +11,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from perfmodel.efficiency import Efficiency
+from perfmodel.efficiency import Efficiency, Software
 from perfmodel.errors import InputError
 from perfmodel.estimation import fits_in_force
 from perfmodel.exploration.answers import answers_for
@@ -98,7 +98,7 @@ class Plan:
     layout: Parallel
     cluster: Cluster | None
     software: str | None
-    efficiency: Efficiency | None
+    efficiency: Efficiency | Software | None
     axes: tuple[Axis, ...]
 
     @cached_property

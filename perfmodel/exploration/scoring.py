@@ -12,7 +12,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from perfmodel.efficiency import Efficiency
+from perfmodel.efficiency import Efficiency, Software
 from perfmodel.errors import InputError
 from perfmodel.estimation import estimate, fits_in_force
 from perfmodel.estimation.pipeline import CLOSED
@@ -67,7 +67,7 @@ class Job:
     cluster: Cluster
     fleet: tuple[Machines, ...]
     software: str | None
-    efficiency: Efficiency | None
+    efficiency: Efficiency | Software | None
     terms: Terms
     limits: tuple[Limit, ...]
 

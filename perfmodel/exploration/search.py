@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from perfmodel.efficiency import Efficiency
+from perfmodel.efficiency import Efficiency, Software
 from perfmodel.errors import InputError, unknown
 from perfmodel.exploration.axes import varies
 from perfmodel.exploration.enumeration import DEGREES, Space
@@ -71,7 +71,7 @@ def search(
     price: float | None = None,
     power: float | None = None,
     software: str | None = None,
-    efficiency: Efficiency | None = None,
+    efficiency: Efficiency | Software | None = None,
     executor: Executor | None = None,
     retries: int = 2,
     progress: Progress = None,

@@ -7,8 +7,8 @@ from typing import Any
 from perfmodel.ops import Number, at_least, maximum, power, sqrt, where
 
 __all__ = [
-    "closed_loop_batch", "mean_burst_wait", "open_loop_batch", "pollaczek_khinchine_wait", "sakasegawa_wait",
-    "speculated_tokens",
+    "closed_loop_batch", "gated_wait", "mean_burst_wait", "open_loop_batch", "pollaczek_khinchine_wait",
+    "sakasegawa_wait", "speculated_tokens",
 ]  # fmt: skip
 
 TINY = 1e-300
@@ -79,6 +79,45 @@ def open_loop_batch(*, rate: Number, steps: Number, fixed: Number, slope: Number
     10.0
     """
     return rate * steps * fixed / maximum(1 - rate * steps * slope, TINY)
+
+
+def gated_wait(*, rate: Number, service: Number, passing: Number, together: Number) -> Any:
+    """Mean wait of a request for the pass that runs, and for those whose prompts go before its own or beside it.
+
+    A server works in passes. Prompts that came during one are taken into the next, which they make longer by S each:
+    a pass is :math:`t' = \\alpha + S\\,n(t)`, n Poisson with mean :math:`\\lambda t`. A request finds a long pass more
+    often than a short one, and with it others that wait.
+
+    .. math:: t^* = \\frac{E\\,t^2}{E\\,t} = \\bar t + \\frac{\\lambda S^2}{1 - \\rho^2}, \\quad
+        \\rho = \\lambda S; \\qquad W = t^* \\left[\\frac{1}{2} + \\rho \\left(1 - \\frac{1}{2k}\\right)\\right]
+
+    Parameters
+    ----------
+    rate : arrivals each second lambda; must stay below 1 / S [1/s]
+    service : time that each prompt adds to a pass S [s]
+    passing : mean time of a pass, prompts included [s]
+    together : prompts that one pass has room for k; of several that wait, those behind a request delay it only where
+        they share its pass [-]
+
+    Returns
+    -------
+    time [s]
+
+    References
+    ----------
+    Takagi (1988), Queuing analysis of polling models, doi:10.1145/62058.62059, section 2 (gated service); Cox (1962),
+    Renewal Theory, section 5.1 (the interval that a random moment falls into)
+
+    Examples
+    --------
+    >>> gated_wait(rate=0.0, service=0.1, passing=0.02, together=4)
+    0.01
+    >>> round(gated_wait(rate=5.0, service=0.1, passing=0.04, together=1), 6)
+    0.08
+    """
+    busy = rate * service
+    found = passing + busy * service / maximum(1 - busy * busy, TINY)
+    return found * (0.5 + busy * (1 - 0.5 / together))
 
 
 def pollaczek_khinchine_wait(*, rate: Number, service: Number, variation: Number) -> Any:

@@ -175,10 +175,10 @@ class SelfAttention(Layer):
 
     def forward(self, p: Pass) -> Work:
         """Projection, rotation, attention core, projection, with the messages around them."""
-        qkv = linear_forward("qkv", p, **self._qkv_shape(p))
+        qkv = linear_forward("qkv", p, **self._qkv_shape(p), matrices=3)
         output = linear_forward("output", p, **self._output_shape(p))
         between = self._between(p, backward=False)
-        entry, leave = region_entry(p, self.hidden, qkv), region_exit(p, self.hidden, output)
+        entry, leave = region_entry(p, self.hidden, qkv, matrices=3), region_exit(p, self.hidden, output)
         gate = self._gate("output gate", p, passes=3)
         return Serial("attention", (*entry, qkv, *between, self.core(p), *gate, output, *leave))
 
@@ -235,7 +235,7 @@ class SelfAttention(Layer):
         if not p.fused_attention:
             core = stored_core(
                 p, batch=p.sequences * heads, keys=p.keys, key_dim=self.head_dim, value_dim=self.head_dim,
-                wide=self._softmax_bytes(p) / p.element_bytes, backward=backward,
+                wide=self._softmax_bytes(p) / p.element_bytes, backward=backward, biased=self.qkv_bias,
             )  # fmt: skip
             return gathered_core(p, core, seen, backward=backward)
         kernel = Attention(
@@ -249,7 +249,7 @@ class SelfAttention(Layer):
             pairs=pairs,
             backward=backward,
             dtype=p.core_dtype,
-            element_bytes=p.element_bytes,
+            element_bytes=p.core_element,
             kv_bytes=p.kv_bytes,
             decode=p.decode,
         )

@@ -7,8 +7,10 @@ from functools import cached_property
 from typing import Any
 
 from perfmodel.layers.passes import Pass
+from perfmodel.layers.products import linear_backward, linear_forward
 from perfmodel.layers.results import Result
 from perfmodel.layers.weight import Weight
+from perfmodel.ops import certain
 from perfmodel.specs import Spec
 from perfmodel.work import Collective, Matmul, Overlap, Repeat, Serial, Stream, Work
 
@@ -188,79 +190,9 @@ class Layer(Spec):
         return 0
 
 
-def linear_forward(name: str, p: Pass, *, tokens: Any, inputs: Any, outputs: Any) -> Matmul:
-    """The forward product of a linear layer on this device: [tokens, inputs] · [inputs, outputs].
-
-    Parameters
-    ----------
-    name : of the layer
-    p : the pass
-    tokens, inputs, outputs : as this device has them [-]
-
-    Returns
-    -------
-    the operator
-    """
-    quantised = _quantise_bytes(p, tokens * inputs)
-    return Matmul(
-        name,
-        tokens,
-        outputs,
-        inputs,
-        1,
-        p.dtype,
-        p.operand_bytes,
-        p.element_bytes,
-        quantise_bytes=quantised,
-        kernel="blocks" if p.block_scales else "product",
-        weight_bytes=p.weight_bytes,
-    )
-
-
-def _quantise_bytes(p: Pass, elements: Any) -> Any:
-    """Bytes of the kernel that brings activations into the products' format, as is and transposed [B].
-
-    It reads 16 bits and writes two copies: the forward product needs one, the weight's gradient the other (NVIDIA
-    Transformer Engine, cast-transpose). Scales of its own take another reading for the largest value. Where no backward
-    follows one copy is enough.
-    """
-    if p.dtype == p.core_dtype:
-        return 0
-    reads, copies = 2 if p.current_scaling else 1, 1 if p.forward_only else 2
-    return elements * (reads * p.element_bytes + copies * p.operand_bytes)
-
-
-def linear_backward(name: str, p: Pass, *, tokens: Any, inputs: Any, outputs: Any) -> tuple[Matmul, Matmul]:
-    """The two backward products of a linear layer: gradient of the input, and of the weight (accumulated in place).
-
-    Parameters
-    ----------
-    name : of the layer
-    p : the pass
-    tokens, inputs, outputs : as this device has them [-]
-
-    Returns
-    -------
-    the operators
-    """
-    quantised = _quantise_bytes(p, tokens * outputs)
-    return (
-        Matmul(
-            name + " dgrad",
-            tokens,
-            inputs,
-            outputs,
-            1,
-            p.dtype,
-            p.operand_bytes,
-            p.element_bytes,
-            quantise_bytes=quantised,
-        ),
-        Matmul(name + " wgrad", inputs, outputs, tokens, 1, p.dtype, p.operand_bytes, p.gradient_bytes, True),
-    )
-
-
-def region_entry(p: Pass, hidden: int, *beside: Matmul, backward: bool = False) -> tuple[Work, ...]:
+def region_entry(
+    p: Pass, hidden: int, *beside: Matmul, backward: bool = False, matrices: int = 1
+) -> tuple[Work, ...]:
     """Messages where activations enter a tensor-parallel region (Megatron's f, or g-bar with sequence parallelism).
 
     Parameters
@@ -270,12 +202,15 @@ def region_entry(p: Pass, hidden: int, *beside: Matmul, backward: bool = False) 
     *beside : products next to the messages, in their order; where the pass overlaps, each message hides behind its own
     backward : the mirrored pass: reduce the input's gradient, and with sequence parallelism gather the input again
         for the weight's gradient
+    matrices : that read the input, and are products of their own where kernels are not fused [-]
 
     Returns
     -------
     the messages; over one rank they cost nothing
     """
     kinds: Kinds
+    if p.kernels == "ggml" and not backward:
+        return _row_copies(p, hidden, matrices)
     if not p.sequence_parallel:
         kinds = (("tp all-reduce", "all_reduce"),) if backward else ()
     elif backward:
@@ -300,11 +235,26 @@ def region_exit(p: Pass, hidden: int, *beside: Matmul, backward: bool = False) -
     the messages; over one rank they cost nothing
     """
     kinds: Kinds
+    if p.kernels == "ggml" and not backward:
+        return _row_copies(p, hidden, 1)
     if p.sequence_parallel:
         kinds = (("tp all-gather", "all_gather"),) if backward else (("tp reduce-scatter", "reduce_scatter"),)
     else:
         kinds = () if backward else (("tp all-reduce", "all_reduce"),)
     return _tensor_messages(p, hidden, kinds, beside)
+
+
+def _row_copies(p: Pass, hidden: int, matrices: int) -> tuple[Work, ...]:
+    """What a product split by rows takes in ggml: the main device copies the input to each other, and gets its rows.
+
+    One thread issues the copies, one after the other (ggml-org/llama.cpp, ggml_cuda_op_mul_mat, split_mode row). There
+    goes all of a token, back the share of a device.
+    """
+    if certain(p.tp == 1):
+        return ()
+    payload = p.tokens * hidden * p.element_bytes * (1 + 1 / p.tp) / 2
+    copy = Collective("row copy", "send", payload, "tp")
+    return (Repeat("row copies", 2 * matrices * (p.tp - 1), copy),)
 
 
 def _tensor_messages(

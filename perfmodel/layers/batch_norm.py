@@ -34,9 +34,28 @@ class BatchNorm(Layer):
         return tuple(Weight(name, (self.width,), "norm", None) for name in ("weight", "bias"))
 
     def forward(self, p: Pass) -> Work:
-        """Read for the statistics, read again with what is added, write."""
+        """Read for the statistics, read again with what is added, write; statistics of inference are known."""
+        if p.forward_only:
+            return self._inferred(p)
         parts = {"batch norm": 3, "add": 3 * self.adds, "activation": 2 if self.activation else 0}
         return self._kernels(p, "batch norm", parts, fused=3 + self.adds)
+
+    def _inferred(self, p: Pass) -> Work:
+        """With known statistics it is a scale and a shift, which fused kernels have put into the convolution before.
+
+        The non-linearity goes with that, too; what is added is read beside. A compiler joins all of it in one kernel.
+
+        References
+        ----------
+        NVIDIA TensorRT Developer Guide, Layer Fusion: convolution and scale, convolution and ReLU, convolution and
+        element-wise sum
+        """
+        if p.kernels == "fused":
+            elements = p.tokens * self.width
+            added = stream("add", p, elements=elements, passes=self.adds, kind="copy", launches=0)
+            return Serial("batch norm", (added,) if self.adds else ())
+        parts = {"batch norm": 2, "add": 3 * self.adds, "activation": 2 if self.activation else 0}
+        return self._kernels(p, "batch norm", parts, fused=2 + self.adds)
 
     def backward(self, p: Pass) -> Work:
         """Input and gradient read twice, a gradient written.

@@ -101,7 +101,7 @@ class CrossAttention(Layer):
             return Attention(
                 "cross-attention core", sequences=p.sequences, heads=heads, kv_heads=heads,
                 head_dim=self.head_dim, queries=queries, keys=keys, pairs=queries * keys, backward=backward,
-                dtype=p.core_dtype, element_bytes=p.element_bytes, kv_bytes=p.kv_bytes, decode=p.decode,
+                dtype=p.core_dtype, element_bytes=p.core_element, kv_bytes=p.kv_bytes, decode=p.decode,
             )  # fmt: skip
         return stored_core(
             p,

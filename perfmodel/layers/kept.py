@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from typing import Any, Literal, get_args
 
-__all__ = ["KERNELS", "Kernels", "activation_tensors", "compiled", "composed", "norm_bytes"]
+__all__ = ["KERNELS", "Kernels", "Products", "activation_tensors", "compiled", "composed", "norm_bytes"]
 
-Kernels = Literal["fused", "inductor", "xla", "eager", "transformers"]
+Kernels = Literal["fused", "inductor", "xla", "ggml", "eager", "transformers"]
 """Whose kernels run: what they keep is told here, how often they cross the memory bus in `pointwise`.
 
 fused: norms, rotations and gated activations are one kernel each and keep their input alone, as in Megatron-LM with
@@ -14,6 +14,9 @@ fused: norms, rotations and gated activations are one kernel each and keep their
     left out.
 inductor, xla: what compilers make of a graph keeps as much as fused kernels; torch.compile falls back to single
     operators for complex numbers, XLA's fusions of before 2023 end at a reduction.
+ggml: each node of llama.cpp's graph is a kernel: a norm and its scale, an activation and the product that it gates,
+    each rotation, softmax with its mask. Nodes hand each other 32 bits (ggml-org/llama.cpp, llm_build_norm,
+    llm_build_ffn, llm_build_kqv).
 eager: plain PyTorch operators, every layer for itself: RMSNorm computes in 32 bits and keeps its input and its result
     in them, norms keep their statistics, grouped keys and values are repeated to all heads, rotary tables and boolean
     masks belong to each layer (counted by torch 2.13's saved_tensors_hooks on the CPU, where the statistics of a
@@ -23,6 +26,16 @@ transformers: the modelling code of Hugging Face transformers 5.23: as eager, bu
     softmax is taken in 32 bits.
 """
 KERNELS: tuple[str, ...] = get_args(Kernels)
+
+Products = Literal["own", "library", "rows"]
+"""Whose products of linear layers run in inference.
+
+own: kernels that unpack weights of few bits on the way.
+library: in prompts those of the vendor's library, which takes 16 bits: kernels of their own unpack weights of fewer
+    before it, and cast activations of more before and after it (cuBLAS, hipBLAS).
+rows: a kernel for one row, run over all rows, each of which streams the matrix anew: from the cache, as far as rows
+    run together.
+"""
 
 COMPOSED = {"gelu_new": 3, "gelu_fast": 6, "quick_gelu": 1, "relu": -1}
 """Tensors that an activation keeps beyond its input and its result: more where it is written in several operators, one
@@ -47,7 +60,7 @@ def norm_bytes(kernels: Kernels, kind: str, element_bytes: Any, *, width: Any, r
     Examples
     --------
     >>> [norm_bytes(kernels, "rms", 2, width=1024, rows=1) for kernels in KERNELS]
-    [2048, 2048, 2048, 8196, 6148]
+    [2048, 2048, 2048, 2048, 8196, 6148]
     """
     if not composed(kernels):
         return rows * width * element_bytes
@@ -84,7 +97,7 @@ def activation_tensors(kernels: Kernels, activation: str, *, gated: bool) -> int
     Examples
     --------
     >>> [activation_tensors(kernels, "silu", gated=True) for kernels in KERNELS]
-    [3, 3, 3, 4, 4]
+    [3, 3, 3, 3, 4, 4]
     >>> activation_tensors("transformers", "gelu_new", gated=False)
     5
     """

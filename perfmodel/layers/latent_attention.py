@@ -191,7 +191,7 @@ class LatentAttention(Layer):
             pairs=pairs,
             backward=backward,
             dtype=p.core_dtype,
-            element_bytes=p.element_bytes,
+            element_bytes=p.core_element,
             kv_bytes=p.kv_bytes,
             decode=p.decode,
             cached_dims=key if cached else None,  # the values are a part of it

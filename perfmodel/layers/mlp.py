@@ -72,10 +72,11 @@ class Mlp(Layer):
 
     def forward(self, p: Pass) -> Work:
         """Up, activation, down, with the messages around them."""
-        up = linear_forward("mlp up", p, **self._up_shape(p))
+        matrices = 2 if self.gated else 1
+        up = linear_forward("mlp up", p, **self._up_shape(p), matrices=matrices)
         down = linear_forward("mlp down", p, **self._down_shape(p))
         acted = self._activation(p)
-        entry, leave = region_entry(p, self.hidden, up), region_exit(p, self.hidden, down)
+        entry, leave = region_entry(p, self.hidden, up, matrices=matrices), region_exit(p, self.hidden, down)
         return Serial("mlp", (*entry, up, acted, down, *leave))
 
     def backward(self, p: Pass) -> Work:

@@ -159,8 +159,10 @@ class MixtureOfExperts(Layer):
         return (("expert columns", self.inner),)
 
     def _linear(self, name: str, p: Pass, shape: dict[str, Any]) -> Matmul:
-        """A product of the routed experts, whose weights may be stored in fewer bits than all others."""
-        fewer = p if p.expert_bytes is None else p._replace(weight_bytes=p.expert_bytes)
+        """A product of the routed experts, whose weights may be stored in fewer bits, and are unpacked on the way."""
+        fewer = p._replace(products="own")
+        if p.expert_bytes is not None:
+            fewer = fewer._replace(weight_bytes=p.expert_bytes)
         return self.grouped(linear_forward(name, fewer, **shape), p)
 
     def grouped(self, product: Matmul, p: Pass) -> Matmul:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from typing import Any, NamedTuple
 
-from perfmodel.layers.kept import Kernels
+from perfmodel.layers.kept import Kernels, Products
 
 __all__ = ["Pass"]
 
@@ -24,6 +24,7 @@ class Pass(NamedTuple):
     core_dtype : number format of attention and of the output head
     operand_bytes : of an element that enters a linear layer's product [B]
     element_bytes : of an activation [B]
+    core_bytes : of an element that attention, its cache and the head take in; None is as `element_bytes` [B]
     gradient_bytes : of an accumulated weight gradient [B]
     fused_attention : flash kernels; else scores are stored
     dropout : dropout masks are kept
@@ -41,12 +42,15 @@ class Pass(NamedTuple):
     last_logits : only the last position of each sequence gets logits
     weight_bytes : of a weight of the linear layers that is stored in fewer bits than computed in; None is as
         `operand_bytes` [B]
+    unpack_rows : tokens from which such weights are first written out in the format computed in; None unpacks them on
+        the way, however many there are [-]
     expert_bytes : the same of routed experts; None is as the other linear layers [B]
     head_bytes : the same of the output head, which computes in 16 bits; None is as `element_bytes` [B]
     kv_bytes : of an element of the cache; None is as `element_bytes` [B]
     ungrouped : decode reads a cached key once for each query head, not once for those that share it
     kv_split : tensor ranks that split each sequence's cache, where they would else hold the same keys and values [-]
     replicated : the ranks that share the experts hold the same tokens: none is sent, results are summed
+    products : whose products of linear layers run (a structure)
     extent : what of an image (height, width) or of a signal (samples) the layer sees; () of plain sequences [-]
     ep : expert-parallel degree: ranks with tokens of their own that share the routed experts [-]
     expert_tp : tensor-parallel degree inside a routed expert [-]; None splits experts like all other layers, and sends
@@ -92,12 +96,15 @@ class Pass(NamedTuple):
     decode: bool = False
     last_logits: bool = False
     weight_bytes: Any = None
+    unpack_rows: Any = None
     expert_bytes: Any = None
     head_bytes: Any = None
     kv_bytes: Any = None
     kv_split: Any = 1
     replicated: bool = False
     ungrouped: bool = False
+    core_bytes: Any = None
+    products: Products = "own"
     extent: tuple[Any, ...] = ()
 
     def of_length(self, tokens: Any) -> Pass:
@@ -113,10 +120,16 @@ class Pass(NamedTuple):
         """The same pass with linear layers in the format of attention and head."""
         return self._replace(
             dtype=self.core_dtype,
-            operand_bytes=self.element_bytes,
+            operand_bytes=self.core_element,
             weight_bytes=self.head_bytes,
+            products="own",
             block_scales=False,
         )
+
+    @property
+    def core_element(self) -> Any:
+        """Bytes of an element that attention, its cache and the head take in [B]."""
+        return self.element_bytes if self.core_bytes is None else self.core_bytes
 
     @property
     def tokens(self) -> Any:

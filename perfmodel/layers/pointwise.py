@@ -76,7 +76,8 @@ def norm(kernels: Kernels, kind: str, element_bytes: Any) -> Crossings:
 
     One kernel reads and writes; backward reads input and gradient and writes one. torch's LayerNorm has a second kernel
     that reads both for the scale's gradient, and so has a compiler. XLA's fusions end at a reduction: mean, variance
-    and result read the input each. RMSNorm in modelling code is cast, square, mean, product, scale, cast, in 32 bits.
+    and result read the input each. In ggml the scale is a product of its own. RMSNorm in modelling code is cast,
+    square, mean, product, scale, cast, in 32 bits.
 
     Parameters
     ----------
@@ -98,6 +99,8 @@ def norm(kernels: Kernels, kind: str, element_bytes: Any) -> Crossings:
         return Crossings(2, 3, 1, 2)
     if kernels == "xla":
         return Crossings(4, 7, 3, 3)
+    if kernels == "ggml":
+        return Crossings(4, 7, 2, 4)
     if kind == "layer" or kernels == "inductor":
         return Crossings(2, 5, 1, 2)
     wide = 4 / element_bytes
@@ -131,7 +134,7 @@ def activation(kernels: Kernels, name: str, *, gated: bool) -> Crossings:
     """
     if kernels in ("fused", "inductor", "xla"):
         return Crossings(3, 5) if gated else Crossings(2, 3)
-    alone = WRITTEN_OUT.get(name, Crossings(2, 3))
+    alone = Crossings(2, 3) if kernels == "ggml" else WRITTEN_OUT.get(name, Crossings(2, 3))
     if not gated:
         return alone
     return Crossings(alone.forward + 3, alone.backward + 6, alone.launches + 1, alone.backward_launches + 2)
@@ -159,8 +162,8 @@ def rotation(kernels: Kernels, element_bytes: Any) -> Crossings:
     >>> [rotation(kernels, 2).forward for kernels in ("fused", "eager", "inductor")]
     [2, 10, 10.0]
     """
-    if kernels in ("fused", "xla"):
-        return Crossings(2, 2)
+    if kernels in ("fused", "xla", "ggml"):
+        return Crossings(2, 2, 2, 2) if kernels == "ggml" else Crossings(2, 2)
     if kernels == "inductor":
         wide = 4 / element_bytes
         cast = 0 if wide == 1 else 1 + wide
@@ -185,7 +188,7 @@ def softmax(kernels: Kernels, *, wide: Any = 1) -> Crossings:
     >>> softmax("fused")[:2], softmax("eager")[:2], softmax("transformers", wide=2)[:2], softmax("xla")[:2]
     ((2, 3), (6, 5), (10, 14), (4, 5))
     """
-    if kernels in ("fused", "inductor"):
+    if kernels in ("fused", "inductor", "ggml"):
         return Crossings(2, 3)
     if kernels == "xla":
         return Crossings(4, 5, 3, 2)

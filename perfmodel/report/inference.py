@@ -72,6 +72,7 @@ def headline(est: InferenceEstimate) -> dict[str, str]:
         "latency": show(est.latency, "s") + _band(est),
         "throughput": _rates(est, generates=generates),
         **_utilisation(est),
+        **_waves(est),
         **memory_lines(est),
         **_limited(est),
         "efficiency": f"{est.efficiency.id} ({est.efficiency.confidence})",
@@ -95,6 +96,16 @@ def _token_times(est: InferenceEstimate) -> dict[str, str]:
             f"{show(est.tpot, 's')}, {1 / est.tpot:,.4g} tokens/s for each sequence"
         )
     return found
+
+
+def _waves(est: InferenceEstimate) -> dict[str, str]:
+    """How a batch that is larger than the cache is run."""
+    if not est.waves > 1:
+        return {}
+    together = (
+        f"{est.sequences_together:,.4g} of {est.work.batch / (est.layout.dp or 1):,.6g} sequences together"
+    )
+    return {"waves": f"{est.waves:,.4g}, one after the other: {together} on each replica"}
 
 
 def _band(est: InferenceEstimate) -> str:
@@ -125,7 +136,8 @@ def _tables(est: InferenceEstimate) -> dict[str, Table]:
     found = {}
     for name, phase in (("prefill", est.prefill), ("decode", est.decode)):
         if phase is not None:
-            times = f" ({est.work.steps:,.4g} of them)" if name == "decode" else ""
+            each = " in each wave" if est.waves > 1 else ""
+            times = f" ({est.work.steps:,.4g} of them{each})" if name == "decode" else ""
             title = f"{titles[name]}, {show(phase.seconds, 's')}{times}"
             found[name] = Table(title, "s", term_rows(by_kind(phase), phase.seconds, SERVED_TERMS))
     return {**found, "memory": memory_table(est)}
@@ -149,6 +161,8 @@ def to_dict(est: InferenceEstimate) -> dict[str, Any]:
         "prefill_time": est.prefill_time,
         "decode_time": est.decode_time,
         "steps": est.work.steps,
+        "waves": est.waves,
+        "sequences_together": est.sequences_together,
         "ttft": est.ttft,
         "tpot": est.tpot,
         "latency": est.latency,

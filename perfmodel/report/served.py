@@ -55,11 +55,13 @@ def memory_lines(est: Any) -> dict[str, str]:
     """
     memory: InferenceMemory = est.memory
     share = f" ({memory.share:.0%} of {show(memory.capacity, 'B')})" if memory.share < 1 else ""
+    if memory.cache_share < 1:
+        share += f", {memory.cache_share:.0%} of what is free for the cache"
     stage = f" on the {memory.stage} stage" if est.layout.pp > 1 else ""
     line = f"{show(memory.total, 'B')} of {show(memory.available, 'B')}{share}{stage}: "
     if est.fits:
         return {"memory": f"{line}fits{_room(est)}"}
-    over = memory.total - memory.available
+    over = max(memory.cache, memory.per_sequence) - memory.room
     told = "; or ".join(str(change) for change in fitting_changes(est)) or "no single change that was tried"
     return {"memory": f"{line}does NOT fit ({show(over, 'B')} over)", "would fit with": told}
 
@@ -119,6 +121,8 @@ def memory_dict(est: Any) -> dict[str, Any]:
             "total": memory.total,
             "capacity": memory.capacity,
             "share": memory.share,
+            "cache_share": memory.cache_share,
+            "cache_room": memory.room,
             "available": memory.available,
             "stage": memory.stage,
             "cache_per_sequence": memory.per_sequence,

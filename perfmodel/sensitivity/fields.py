@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Iterator, Mapping
 from typing import Any, NamedTuple, get_args
 
@@ -11,8 +10,7 @@ from perfmodel.hardware import Cluster
 from perfmodel.hardware.device import DTYPES
 from perfmodel.model import Model
 from perfmodel.sensitivity.inputs import Inputs
-from perfmodel.specs import Spec
-from perfmodel.specs.describing import field_docs
+from perfmodel.specs import Spec, field_units
 from perfmodel.units import Dimension, parse, show
 
 __all__ = ["ANY", "Field", "field_named", "fields", "told"]
@@ -99,12 +97,12 @@ def fields(inputs: Inputs) -> dict[str, Field]:
 
 def _walked(root: str, keys: tuple[str, ...], spec: Spec) -> Iterator[Field]:
     """Fields of a specification and of all within, tables of numbers by their keys."""
-    docs = field_docs(type(spec))
+    units = field_units(type(spec))
     for name in type(spec).model_fields:
         if name in WORDS or name in {"tiers", "software"}:
             continue
         value, here = getattr(spec, name), (*keys, name)
-        field = Field(".".join((root, *here)), root, here, value, _unit(docs.get(name, "")))
+        field = Field(".".join((root, *here)), root, here, value, units.get(name, ""))
         yield field
         if isinstance(value, Spec):
             yield from _walked(root, here, value)
@@ -152,12 +150,6 @@ def _layers(model: Model) -> Iterator[Field]:
             if unit and not isinstance(value, Spec):
                 yield Field(f"model.{name}", "model", (ANY, name), value, unit)
                 yield Field(f"model.{layer.label}.{name}", "model", (layer.label, name), value, unit)
-
-
-def _unit(text: str) -> str:
-    """The unit that closes a field's docstring."""
-    found = re.search(r"\[([^\]\s]+)\]\W*$", text)
-    return found[1] if found else ""
 
 
 def field_named(name: str, known: Mapping[str, Field]) -> Field:

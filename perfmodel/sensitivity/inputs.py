@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any, NamedTuple
 
 from perfmodel.efficiency import Efficiency, Engine, Software
-from perfmodel.errors import InputError
+from perfmodel.errors import InputError, UnknownNameError
 from perfmodel.estimation import estimate
 from perfmodel.hardware import Cluster
 from perfmodel.model import Model
@@ -60,7 +60,10 @@ class Inputs(NamedTuple):
     @property
     def follows_architecture(self) -> bool:
         """The fits are those that `estimate` takes for this device and software, and would take anew for another."""
-        usual = self._usual(self.cluster, self.efficiency.software or None)
+        try:
+            usual = self._usual(self.cluster, self.efficiency.software or None)
+        except UnknownNameError:  # a set of one's own that lies nowhere in particular
+            return False
         return usual is self.efficiency or usual == self.efficiency
 
     def on(self, cluster: Cluster) -> Inputs:

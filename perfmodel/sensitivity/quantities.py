@@ -14,7 +14,7 @@ from typing import Any
 
 import numpy as np
 
-from perfmodel.efficiency import Efficiency, Residuals
+from perfmodel.efficiency import Efficiency, EngineRecipe, Residuals
 from perfmodel.errors import unknown
 from perfmodel.estimation import InferenceEstimate, ServingEstimate, TrainingEstimate
 from perfmodel.estimation.inference import estimate_inference
@@ -22,7 +22,7 @@ from perfmodel.estimation.serving import estimate_serving
 from perfmodel.estimation.training import estimate_training
 from perfmodel.hardware import Cluster
 from perfmodel.specs import Spec
-from perfmodel.specs.describing import field_docs
+from perfmodel.specs.describing import field_docs, field_units
 
 __all__ = [
     "Quantity",
@@ -209,14 +209,14 @@ def _fits(efficiency: Efficiency) -> Iterator[Quantity]:
 
 def _numbers(spec: Spec, path: Path) -> Iterator[tuple[Path, Any, str]]:
     """Every number of a spec with its unit, as the field's docstring has it."""
-    docs = field_docs(type(spec))
+    units = field_units(type(spec))
     for name, value in spec:
-        here, unit = (*path, name), re.search(r"\[(\S+)\]\.?$", docs.get(name, ""))
+        here, unit = (*path, name), units.get(name)
         for at, entry in _entries(here, value):
-            if isinstance(entry, Spec) and not isinstance(entry, Residuals):
+            if isinstance(entry, Spec) and not isinstance(entry, Residuals | EngineRecipe):
                 yield from _numbers(entry, at)
-            elif unit and unit[1] in KINDS and at not in COUNTS and _is_number(entry):
-                yield at, entry, unit[1]
+            elif unit in KINDS and at not in COUNTS and _is_number(entry):
+                yield at, entry, unit
 
 
 def _entries(path: Path, value: Any) -> Iterator[tuple[Path, Any]]:

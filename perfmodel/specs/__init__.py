@@ -5,8 +5,8 @@ finds files by name in the user's own folders before the bundled ones, `schemas`
 editor.
 """
 
-from perfmodel.specs.catalogue import Catalogue, bundled_folder
-from perfmodel.specs.describing import field_docs
+from perfmodel.specs.catalogue import Catalogue, bundled_folder, kind_named
+from perfmodel.specs.describing import field_docs, field_units
 from perfmodel.specs.reading import read_yaml
 from perfmodel.specs.schema import schemas, write_schemas
 from perfmodel.specs.spec import SourcedSpec, Spec
@@ -17,6 +17,8 @@ __all__ = [
     "Spec",
     "bundled_folder",
     "field_docs",
+    "field_units",
+    "kind_named",
     "read_yaml",
     "schemas",
     "write_schemas",

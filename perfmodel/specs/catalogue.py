@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
     from importlib.metadata import EntryPoint
 
-__all__ = ["Catalogue", "bundled_folder", "registered"]
+__all__ = ["Catalogue", "bundled_folder", "kind_named", "registered"]
 
 T = TypeVar("T", bound=Spec)
 
@@ -68,9 +68,20 @@ class Catalogue(Generic[T]):
         Parameters
         ----------
         name : id, alias or path; case, spaces and underscores do not matter in a name
+
+        Raises
+        ------
+        UnknownNameError
+            no such specification; near names are suggested
+        SpecError
+            the file can't be read, or is of another kind
         """
         if isinstance(name, os.PathLike) or name.endswith((".yaml", ".yml")):
-            return self._read(Path(name).expanduser())
+            path = Path(name).expanduser()
+            other = kind_named(path)
+            if other not in (None, self.kind):
+                raise SpecError(f"{path}: its first line names the schema {other}, not {self.kind}")
+            return self._read(path)
         return self._read(self._find(name))
 
     def names(self) -> dict[str, str]:
@@ -108,11 +119,7 @@ class Catalogue(Generic[T]):
 
     def _holds(self, place: Place, path: Path) -> bool:
         """Whether a file is of this kind; in a mixed folder its first line tells."""
-        if not place.mixed:
-            return True
-        with path.open(encoding="utf-8", errors="replace") as file:
-            named = _SCHEMA_LINE.search(file.readline())
-        return named is None or named[1] == self.kind
+        return not place.mixed or kind_named(path) in (None, self.kind)
 
     def _places(self) -> Iterator[Place]:
         for root, origin in _roots():
@@ -122,6 +129,21 @@ class Catalogue(Generic[T]):
 
 
 _CATALOGUES: dict[str, Catalogue[Any]] = {}
+
+
+def kind_named(path: Path) -> str | None:
+    """The kind of specification that a file's first line names; None where it names none.
+
+    Parameters
+    ----------
+    path : of the file
+    """
+    try:
+        with path.open(encoding="utf-8", errors="replace") as file:
+            named = _SCHEMA_LINE.search(file.readline())
+    except OSError:  # told by whoever reads the rest
+        return None
+    return named[1] if named else None
 
 
 def registered() -> dict[str, Catalogue[Any]]:

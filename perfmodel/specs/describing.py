@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import ast
 import inspect
+import re
 import textwrap
 from functools import cache
 from itertools import pairwise
 
-__all__ = ["field_docs"]
+__all__ = ["field_docs", "field_units"]
 
 
 @cache
@@ -24,6 +25,25 @@ def field_docs(cls: type) -> dict[str, str]:
         if not base.__module__.startswith(("builtins", "pydantic")):
             found.update(_own_docs(base))
     return found
+
+
+@cache
+def field_units(cls: type) -> dict[str, str]:
+    """The units that close the docstrings of a class's attributes, in square brackets, by attribute.
+
+    Parameters
+    ----------
+    cls : as of `field_docs`
+
+    Examples
+    --------
+    >>> from perfmodel.hardware.device import Device
+    >>> units = field_units(Device)
+    >>> units["l2"], units["clock"], "architecture" in units
+    ('B', 'Hz', False)
+    """
+    found = {name: re.search(r"\[([^\]\s]+)\]\W*$", text) for name, text in field_docs(cls).items()}
+    return {name: unit[1] for name, unit in found.items() if unit}
 
 
 def _own_docs(cls: type) -> dict[str, str]:

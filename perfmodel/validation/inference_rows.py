@@ -7,9 +7,10 @@ import re
 from collections.abc import Mapping
 from typing import Any, NamedTuple
 
-from perfmodel.efficiency import Engine
-from perfmodel.errors import InputError, UnsupportedError
+from perfmodel.efficiency import Engine, EngineRecipe
+from perfmodel.errors import UnsupportedError
 from perfmodel.hardware import Cluster, Device
+from perfmodel.layers import WindowAttention
 from perfmodel.model import Model
 from perfmodel.parallel import Parallel
 from perfmodel.validation.clusters import row_cluster, row_device
@@ -17,6 +18,7 @@ from perfmodel.validation.formats import served_formats
 from perfmodel.validation.layouts import Degrees, served_degrees, split_as_can_be, whole_number
 from perfmodel.validation.models import row_model
 from perfmodel.validation.rows import HIDDEN_FROM_PREDICTION
+from perfmodel.validation.stated import parts_stated
 from perfmodel.workload import Inference, Serving, weight_format
 
 __all__ = ["FIXED", "InferenceJob", "inference_job", "row_engine"]
@@ -27,6 +29,8 @@ FIXED = ("prefill", "decode", "end_to_end")
 """Phases of a batch that begins and ends together."""
 SERVED = ("serving", "offline_throughput")
 """Phases of requests that come and go; a batch that was queued at once is one of those above."""
+STATIC = "static batch"
+"""How software names its benchmarks of batches that are not scheduled, whatever the engine does otherwise."""
 USUAL_OUTPUT = 128
 """Tokens that are generated where a row of decode does not say [-]."""
 BENCHMARK_REQUESTS = 10
@@ -34,6 +38,8 @@ BENCHMARK_REQUESTS = 10
 times the concurrency, all users beginning at once [-]."""
 BLOCK_SCALED = ("deepseek_v3", "kimi_k2")
 """Families whose own weights are fp8 in blocks of 128 x 128 (DeepSeek-AI 2024, arXiv:2412.19437, section 3.3)."""
+SIXTEEN = 16
+"""Bits of a weight that is not quantised, of those that have a kernel for attention [-]."""
 USUAL_IMAGES = 256
 """Images that a device has at once where only the largest throughput was asked for [-]."""
 
@@ -92,17 +98,10 @@ def row_engine(row: Row) -> Engine:
 
 def _completed(row: dict[str, Any], notes: list[str]) -> dict[str, Any]:
     """The row with its words in the format's own terms, and the numbers that follow from others."""
-    for key in ("hardware", "model"):
-        if not row.get(key):
-            raise KeyError(key)
-    if not isinstance(row["model"], Mapping):
-        raise InputError(f"model must be an object with the dimensions, not {type(row['model']).__name__}")
+    row["model"], stated = parts_stated(row)
     row["devices"] = whole_number(row.get("devices"), 1)
     row["devices_per_node"] = whole_number(row.get("devices_per_node"))
     row["hardware"] = row_device(row, notes).id
-    stated = row.get("parallel") or {}
-    if not isinstance(stated, Mapping):
-        raise InputError(f"parallel must be an object with the degrees, not {type(stated).__name__}")
     spread = served_degrees(row, notes)
     row["cores"] = _cores(stated, spread)
     row["parallel"] = spread
@@ -127,7 +126,6 @@ def _longest(row: Row) -> int | None:
 def _described(row: Row) -> dict[str, Any]:
     """The model in the words of training rows: experts apart from dense layers, images by their side."""
     given = dict(row["model"])
-    given["name"] = str(given.get("name") or given.get("family") or "model")
     if given.get("experts") and not given.get("moe_ffn"):
         given["moe_ffn"], given["ffn"] = given.get("ffn"), given.get("ffn_dense") or given.get("ffn")
     if given.get("dense_layers") and not given.get("first_dense_layers"):
@@ -151,11 +149,14 @@ def _work(row: Row, model: Model, device: Device, notes: list[str]) -> Inference
     shared = {
         **_lengths(row, model, phase == "prefill", notes),
         **_formats(row, device, notes),
-        "attention": recipe.attention,
         "kernels": recipe.kernels,
+        "products": "library" if device.vendor.lower() in recipe.library_on else recipe.products,
+        "casts_weights": _mixed(row, recipe),
+        "unpack_rows": recipe.unpack_rows,
         "grouped_cache": device.architecture.lower() not in recipe.ungrouped_on,
         "prompt_chunk": recipe.prefill_tokens if recipe.chunked else None,
     }
+    shared |= _encoded(row, model, recipe, shared["weight_dtype"])
     batch = whole_number(row.get("batch"))
     if phase in SERVED and batch is None and model.input == "tokens":
         users = whole_number(row.get("concurrency"))
@@ -168,7 +169,29 @@ def _work(row: Row, model: Model, device: Device, notes: list[str]) -> Inference
     if batch is None:
         batch = USUAL_IMAGES * int(row["devices"])
         notes.append(f"the batch is not stated: taken as {USUAL_IMAGES} a device")
-    return Inference(batch=batch * int(row["cores"]), **shared)
+    static = STATIC in str(row.get("software") or "").casefold()
+    return Inference(batch=batch * int(row["cores"]), continuous=False if static else None, **shared)
+
+
+def _mixed(row: Row, recipe: EngineRecipe) -> bool:
+    """Whether weights are kept in 32 bits and cast: the row says so, or the engine does it to compute in 16."""
+    stated = str(row.get("weight_dtype") or "").casefold()
+    return "amp" in stated or (recipe.casts_weights and stated in ("fp16", "bf16"))
+
+
+def _encoded(row: Row, model: Model, recipe: EngineRecipe, weights: str) -> dict[str, Any]:
+    """How attention is done, and what encoders and networks of convolutions do that models with a head don't."""
+    alone = model.head is None
+    stored = weight_format(weights)
+    windows = [
+        layer.side**2 for layer, _ in model.layers() if isinstance(layer, WindowAttention) and layer.side
+    ]
+    positions = max(windows, default=whole_number(row.get("input_len"), 0) or 0)
+    one_kernel = alone and stored.bits <= SIXTEEN and 0 < positions <= recipe.encoder_kernel
+    return {
+        "attention": "flash" if one_kernel else recipe.attention,
+        "quantised_throughout": alone and stored.computes == "int8" and recipe.quantised_throughout,
+    }
 
 
 def _formats(row: Row, device: Device, notes: list[str]) -> dict[str, Any]:

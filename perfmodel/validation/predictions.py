@@ -6,9 +6,9 @@ import math
 from collections.abc import Callable, Iterator, Mapping
 from typing import Any, TypeVar
 
-from perfmodel.efficiency import Efficiency
+from perfmodel.efficiency import Efficiency, Software
 from perfmodel.errors import InputError, UnsupportedError
-from perfmodel.estimation import InferenceEstimate, ServingEstimate, TrainingEstimate
+from perfmodel.estimation import InferenceEstimate, ServingEstimate, TrainingEstimate, fits_in_force
 from perfmodel.estimation.inference import estimate_inference
 from perfmodel.estimation.serving import estimate_serving
 from perfmodel.estimation.training import estimate_training
@@ -24,7 +24,7 @@ Pair = tuple[str, float, float]
 T = TypeVar("T")
 
 
-def predicted_pairs(row: Row, efficiency: Efficiency | None, notes: list[str]) -> list[Pair]:
+def predicted_pairs(row: Row, efficiency: Efficiency | Software | None, notes: list[str]) -> list[Pair]:
     """Metrics of a row with what was measured and what is predicted, SI units.
 
     A row's layout is evidence, so it is not held against the rules of `Parallel`.
@@ -62,11 +62,10 @@ def _guarded(predict: Callable[[], T]) -> T:
         raise UnsupportedError(f"can't be read or counted: {type(error).__name__}: {error}") from error
 
 
-def _training(row: Row, efficiency: Efficiency | None, notes: list[str]) -> Iterator[Pair]:
+def _training(row: Row, efficiency: Efficiency | Software | None, notes: list[str]) -> Iterator[Pair]:
     job = training_job(row, notes)
-    fits = efficiency or Efficiency.of(
-        job.cluster.device.architecture, row_software(row).id, device=job.cluster.device.id
-    )
+    stack = row_software(row).id if efficiency is None else None
+    fits = fits_in_force(job.cluster, job.work, stack, efficiency)
     est: TrainingEstimate = estimate_training(*job, fits)
     measured = row.get("measured")
     measured = measured if isinstance(measured, Mapping) else {}
@@ -77,11 +76,10 @@ def _training(row: Row, efficiency: Efficiency | None, notes: list[str]) -> Iter
         yield "peak_memory", memory * 2**30, float(est.memory.measured_as(memory_metric(row)))
 
 
-def _inference(row: Row, efficiency: Efficiency | None, notes: list[str]) -> Iterator[Pair]:
+def _inference(row: Row, efficiency: Efficiency | Software | None, notes: list[str]) -> Iterator[Pair]:
     job = inference_job(row, notes)
-    fits = efficiency or Efficiency.serving(
-        job.cluster.device.architecture, job.engine.id, device=job.cluster.device.id
-    )
+    engine = job.engine.id if efficiency is None else None
+    fits = fits_in_force(job.cluster, job.work, engine, efficiency)
     est: InferenceEstimate | ServingEstimate
     if isinstance(job.work, Serving):
         est = estimate_serving(job.model, job.work, job.layout, job.cluster, fits)
@@ -92,7 +90,7 @@ def _inference(row: Row, efficiency: Efficiency | None, notes: list[str]) -> Ite
         yield metric, measured, float(predicted)
 
 
-KINDS: dict[str, Callable[[Row, Efficiency | None, list[str]], Iterator[Pair]]] = {
+KINDS: dict[str, Callable[[Row, Efficiency | Software | None, list[str]], Iterator[Pair]]] = {
     "training": _training,
     "inference": _inference,
 }

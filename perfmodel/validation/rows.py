@@ -23,6 +23,7 @@ from perfmodel.validation.models import row_model
 from perfmodel.validation.recipes import expert_recipe
 from perfmodel.validation.stated import (
     attention_kernel,
+    parts_stated,
     plain_precision,
     plain_recompute,
     plain_sharding,
@@ -84,13 +85,7 @@ def training_job(row: Row, notes: list[str] | None = None) -> Job:
 
 def _completed(row: dict[str, Any], notes: list[str]) -> dict[str, Any]:
     """The row with its words in the format's own terms, and the numbers that follow from others."""
-    for key in ("hardware", "model"):
-        if not row.get(key):
-            raise KeyError(key)
-    model = row["model"]
-    if not isinstance(model, Mapping):
-        raise InputError(f"model must be an object with the dimensions, not {type(model).__name__}")
-    row["model"] = {**model, "name": str(model.get("name") or model.get("family") or "model")}
+    row["model"], stated = parts_stated(row)
     row["devices"] = whole_number(row.get("devices"))
     if row["devices"] is None:
         raise KeyError("devices")
@@ -98,9 +93,6 @@ def _completed(row: dict[str, Any], notes: list[str]) -> dict[str, Any]:
     device = row_device(row, notes)
     row["hardware"] = device.id
     row["precision"] = runs_as(plain_precision(row, notes), device, notes)
-    stated = row.get("parallel") or {}
-    if not isinstance(stated, Mapping):
-        raise InputError(f"parallel must be an object with the degrees, not {type(stated).__name__}")
     spread = degrees(row, notes)
     row["parallel"] = {**stated, **spread, "sp": bool(stated.get("sp"))}
     sharding, row["offload"] = plain_sharding(stated.get("sharding"), notes)

@@ -11,7 +11,7 @@ from typing import Any
 
 import numpy as np
 
-from perfmodel.efficiency import Efficiency
+from perfmodel.efficiency import Efficiency, Software
 from perfmodel.errors import InputError
 from perfmodel.validation.groups import groups_of, metrics_of
 from perfmodel.validation.operators import operator_times
@@ -164,7 +164,7 @@ def read_rows(path: str | Path) -> list[dict[str, Any]]:
 def validate(
     paths: Iterable[str | Path],
     *,
-    efficiency: Efficiency | None = None,
+    efficiency: Efficiency | Software | None = None,
     progress: Callable[..., Any] | None = None,
 ) -> Report:
     """Score every row of some files.
@@ -172,7 +172,8 @@ def validate(
     Parameters
     ----------
     paths : .jsonl files of runs and .csv files of operators, as in `docs/measurements.md`
-    efficiency : fits to use for every row; None takes each device's default
+    efficiency : fits to use for every row, or the set of a stack or an engine, which says nothing of operators; None
+        takes each device's default
     progress : wraps the rows, like tqdm
 
     Returns
@@ -183,7 +184,9 @@ def validate(
     return validate_rows(progress(rows) if progress else rows, efficiency=efficiency)
 
 
-def validate_rows(rows: Iterable[dict[str, Any]], *, efficiency: Efficiency | None = None) -> Report:
+def validate_rows(
+    rows: Iterable[dict[str, Any]], *, efficiency: Efficiency | Software | None = None
+) -> Report:
     """Score rows at hand; see `validate`."""
     report = Report()
     operators = []
@@ -202,7 +205,7 @@ def validate_rows(rows: Iterable[dict[str, Any]], *, efficiency: Efficiency | No
         report.scores.extend(Score(str(row.get("id")), *pair, groups) for pair in pairs)
         if notes:
             report.assumed[str(row.get("id"))] = tuple(notes)
-    _score_operators(report, operators, efficiency)
+    _score_operators(report, operators, None if isinstance(efficiency, Software) else efficiency)
     return report
 
 

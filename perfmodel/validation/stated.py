@@ -10,7 +10,14 @@ from perfmodel.errors import InputError, UnsupportedError
 from perfmodel.hardware import Device
 from perfmodel.workload import PRECISIONS
 
-__all__ = ["attention_kernel", "plain_precision", "plain_recompute", "plain_sharding", "runs_as"]
+__all__ = [
+    "attention_kernel",
+    "parts_stated",
+    "plain_precision",
+    "plain_recompute",
+    "plain_sharding",
+    "runs_as",
+]
 
 Row = Mapping[str, Any]
 
@@ -25,6 +32,36 @@ FORMATS = (
 )
 """How number formats are written; the first that fits. Mixed precision without a format is that of 16-bit floats
 (NVIDIA's AMP, PyTorch's autocast on CUDA)."""
+
+
+def parts_stated(row: Row) -> tuple[dict[str, Any], Row]:
+    """A row's model, by some name, and the degrees that it states.
+
+    Parameters
+    ----------
+    row : its configuration
+
+    Raises
+    ------
+    KeyError
+        it lacks hardware or model
+    InputError
+        model or degrees are no objects
+
+    Examples
+    --------
+    >>> parts_stated({"hardware": "h100", "model": {"family": "llama"}, "parallel": {"tp": 2}})
+    ({'family': 'llama', 'name': 'llama'}, {'tp': 2})
+    """
+    for key in ("hardware", "model"):
+        if not row.get(key):
+            raise KeyError(key)
+    model, spread = row["model"], row.get("parallel") or {}
+    for key, value, held in (("model", model, "dimensions"), ("parallel", spread, "degrees")):
+        if not isinstance(value, Mapping):
+            raise InputError(f"{key} must be an object with the {held}, not {type(value).__name__}")
+    name = str(model.get("name") or model.get("family") or "model")
+    return {**model, "name": name}, spread
 
 
 def plain_precision(row: Row, notes: list[str]) -> str:

@@ -8,7 +8,7 @@ from pydantic import Field, model_validator
 
 from perfmodel.errors import Faults
 from perfmodel.formulas.queueing import speculated_tokens
-from perfmodel.layers.kept import Kernels
+from perfmodel.layers.kept import Kernels, Products
 from perfmodel.specs import Spec
 from perfmodel.workload.quantisation import Formats, format_faults
 
@@ -41,9 +41,21 @@ class Served(Spec):
     attention: Literal["flash", "unfused"] = "flash"
     """Fused attention kernels, or products and softmax one by one with stored scores."""
     kernels: Kernels = "fused"
-    """Whose kernels do pointwise work; see `Training`. Fused ones attend from a cache without storing scores."""
+    """Whose kernels do pointwise work; see `Training`. Fused ones, and ggml's, attend from a cache without storing
+    scores; ggml's hand each other activations in 32 bits."""
+    products: Products = "own"
+    """Whose products of linear layers run: own kernels, which unpack weights of few bits on the way; in prompts the
+    vendor's library, before which kernels of their own unpack and cast; or kernels for one row, run over all rows."""
     grouped_cache: bool = True
     """Decode reads a cached key once for all query heads that share it; else once for each."""
+    casts_weights: bool = False
+    """Weights of products are kept in 32 bits and cast in each pass (automatic mixed precision)."""
+    unpack_rows: int | None = Field(default=None, ge=0, le=10**9)
+    """Tokens of a pass from which packed weights are first written out in 16 bits, and read back by a plain product;
+    None unpacks them on the way [-]."""
+    quantised_throughout: bool = False
+    """Products in fewer bits hand their results on in these bits, attention and pointwise work in between included;
+    else a kernel before each product quantises what comes in 16 bits."""
     prompt_chunk: int | None = Field(default=None, ge=1, le=10**9)
     """Most tokens of one prompt that pass together; None is all of them [-]."""
     expert_imbalance: float = Field(default=1, ge=1, le=10**4)
@@ -73,7 +85,8 @@ class Served(Spec):
     @property
     def formats(self) -> Formats:
         """The number formats in force."""
-        return Formats.of(self.weight_dtype, self.activation_dtype, self.kv_dtype)
+        formats = Formats.of(self.weight_dtype, self.activation_dtype, self.kv_dtype)
+        return formats.throughout if self.quantised_throughout else formats
 
     def _told(self, faults: Faults) -> None:
         """Refuse names of formats and lengths that contradict each other."""
@@ -112,6 +125,9 @@ class Inference(Served):
     """Side of a square image, or its height and width; None is what the model was made for [-]."""
     samples: int | None = Field(default=None, gt=0, le=10**9)
     """Length of a signal [-]."""
+    continuous: bool | None = None
+    """A batch that is larger than the cache has room for is run in waves, sequences joining as others end (continuous
+    batching); else all of it runs together or not at all; None is what the engine does."""
     passes: int | None = Field(default=None, ge=1, le=10**9)
     """Parts of a replica's batch that are in a pipeline together; None is as many as stages, as far as the batch
     goes [-]."""

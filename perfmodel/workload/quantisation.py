@@ -168,6 +168,17 @@ class Formats(NamedTuple):
     blocks: bool
     plain_latent: bool
 
+    @property
+    def throughout(self) -> Formats:
+        """The same where what lies between products has their format, too: no kernel of its own quantises anything.
+
+        Examples
+        --------
+        >>> Formats.of("int8", "fp16", None).throughout[1:4], Formats.of("int8_wo", "fp16", None).throughout[1:4]
+        (('int8', 1.0, 1.0), ('fp16', 2.0, 2.0))
+        """
+        return self._replace(core_dtype=self.dtype, element_bytes=self.operand_bytes, current=False)
+
     @classmethod
     def of(cls, weights: str, activations: str | None, cache: str | None) -> Formats:
         """Formats by their names.

@@ -7,6 +7,7 @@ import json
 import numpy as np
 import pytest
 
+import perfmodel as pm
 from perfmodel.calibration import cross_validate_batches
 from perfmodel.calibration.batches import counted_batches, quantities, thinned
 from perfmodel.calibration.engine_constants import ENGINE_CONSTANTS, engine_centre, to_engine
@@ -45,6 +46,29 @@ def test_predictions_by_several_constants_at_once_are_those_of_each() -> None:
     both = batch.predicted(to_engine(several))["latency"]
     each = [float(batch.predicted(to_engine(one))["latency"]) for one in several]
     assert both.tolist() == pytest.approx(each)
+
+
+@pytest.mark.parametrize("software", ["vLLM ~0.6.1", "TensorRT-LLM ~0.12", "TensorRT-LLM 0.9", "vLLM 0.12"])
+def test_a_fit_asks_what_estimate_answers(software: str) -> None:
+    """One function counts a batch for both, waves included."""
+    rows = [row for row in ROWS if row["software"].startswith(software)]
+    batches = counted_batches(rows)
+    waves = [batch.counted.waves for batch in batches if batch.counted is not None]
+    assert (max(waves, default=1) > 1) == ("~" in software)
+    for batch in (
+        *batches[:3],
+        *(one for one in batches if one.counted is not None and one.counted.waves > 1),
+    ):
+        model, work, layout, cluster, engine = batch.job
+        est = pm.estimate(model, work, layout, cluster, software=engine.id)
+        found = batch.predicted(engine.fit(cluster.device.architecture))
+        assert {name: getattr(est, name) for name in found} == pytest.approx(found)
+
+
+def test_static_batches_are_not_scheduled() -> None:
+    rows = [row for row in ROWS if "static batch" in row["software"]]
+    assert rows
+    assert all(batch.counted is not None and batch.counted.waves == 1 for batch in counted_batches(rows))
 
 
 def test_a_fit_comes_nearer_and_holds_out() -> None:

@@ -178,6 +178,11 @@ SAMPLES = {
         "micro_batches": [1, 8, 64],
         "chunks": [1, 1, 3],
     },
+    "pipeline.queued_parts": {
+        "launches": [1000, 4200, 3800, 1500, 4000],
+        "queue": [1000, 1000, 1000, 1000, 1e9],
+        "stages": [1, 4, 4, 8, 8],
+    },
     "pipeline.live_micro_batches": {
         "stage": [0, 3, 0, 2, 0],
         "stages": [1, 4, 4, 4, 8],
@@ -245,6 +250,12 @@ SAMPLES = {
         "steps": [100, 10, 100],
         "fixed": [0.01, 0.02, 0.01],
         "slope": [1e-3, 0, 1e-3],
+    },
+    "queueing.gated_wait": {
+        "rate": [5.0, 0, 1.0],
+        "service": [0.1, 0.1, 0.5],
+        "passing": [0.04, 0.02, 1.5],
+        "together": [1, 4, 64],
     },
     "queueing.pollaczek_khinchine_wait": {
         "rate": [5.0, 0, 1.0],

@@ -15,6 +15,7 @@ from tests.strategies import any_jobs, jobs
 
 WORK = pm.Training(global_batch=512, sequence_length=8192)
 STEP = 1e-5
+TOLERANCE = 1e-6
 
 
 def llama(devices=512, **layout):
@@ -40,9 +41,11 @@ def assert_match(est):
     names = list(found)
     central, below, above = differences(est, names)
     exact = np.array(list(found.values()))
-    smooth = np.abs(below - above) < 2e-6  # a kink moves the central difference by half of its height
-    assert exact[smooth] == pytest.approx(central[smooth], abs=1e-6)
-    low, high = np.minimum(below, above) - 1e-4, np.maximum(below, above) + 1e-4
+    smooth = (
+        np.abs(below - above) < 2 * TOLERANCE
+    )  # a kink moves the central difference by half of its height
+    assert exact[smooth] == pytest.approx(central[smooth], abs=TOLERANCE)
+    low, high = np.minimum(below, above) - TOLERANCE, np.maximum(below, above) + TOLERANCE
     assert ((low <= exact) & (exact <= high)).all()
     return smooth
 

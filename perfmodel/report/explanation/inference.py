@@ -5,19 +5,18 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from perfmodel.estimation import InferenceEstimate, Timed
-from perfmodel.estimation.answer import view
 from perfmodel.estimation.timed import by_kind
 from perfmodel.formulas.inference import model_bandwidth_utilisation
 from perfmodel.formulas.training import model_flops_utilisation
 from perfmodel.report.explanation.entry import Entry, cited
 from perfmodel.report.explanation.evidence import algorithms, operators, sources
 from perfmodel.report.explanation.served import served_memory
-from perfmodel.report.explanation.written import written
+from perfmodel.report.explanation.written import explained_by
 from perfmodel.report.inference import describe
 from perfmodel.report.tables import SERVED_TERMS
 from perfmodel.units import show
 
-__all__ = ["explain", "inference_entries"]
+__all__ = ["inference_entries"]
 
 
 def inference_entries(est: InferenceEstimate) -> Iterator[Entry]:
@@ -42,22 +41,6 @@ def inference_entries(est: InferenceEstimate) -> Iterator[Entry]:
     yield from sources(est)
 
 
-@view("explain", "inference")
-def explain(est: InferenceEstimate, format: str = "text") -> str:
-    """The explanation, written.
-
-    Parameters
-    ----------
-    est : the estimate
-    format : text, markdown, html or json
-
-    Returns
-    -------
-    every number with its formula
-    """
-    return written(describe(est), inference_entries(est), format)
-
-
 def _phases(est: InferenceEstimate) -> Iterator[Entry]:
     layout, work = est.layout, est.work
     if est.prefill is not None:
@@ -65,7 +48,7 @@ def _phases(est: InferenceEstimate) -> Iterator[Entry]:
             "prefill",
             show(est.prefill_time, "s"),
             "one pass of all prompts, through (parts + stages - 1) / stages of it where a pipeline is in the way",
-            {"sequences": f"{work.batch / (layout.dp or 1):g} a replica", "stages": str(layout.pp)}
+            {"sequences": f"{est.sequences_together:g} a replica", "stages": str(layout.pp)}
             | _terms(est.prefill),
             "perfmodel.costs.inference",
         )
@@ -92,8 +75,12 @@ def _whole(est: InferenceEstimate) -> Iterator[Entry]:
     yield Entry(
         "latency",
         show(est.latency, "s"),
-        "prefill + steps x decode; the first token comes with prefill",
-        {"steps": f"{work.steps:,.6g}", "tokens a step": f"{work.tokens_per_step:.4g}"},
+        "waves x (prefill + steps x decode); the first token comes with prefill",
+        {
+            "waves": f"{est.waves:,.6g}, as many as the cache needs for the whole batch",
+            "steps": f"{work.steps:,.6g}",
+            "tokens a step": f"{work.tokens_per_step:.4g}",
+        },
         "perfmodel.estimation.inference",
     )
     yield Entry(
@@ -123,3 +110,6 @@ def _utilisation(est: InferenceEstimate) -> Iterator[Entry]:
             "t": show(est.decode_time, "s"),
         }
         yield Entry("MBU of decode", f"{est.mbu:.2%}", maths, inputs, source)
+
+
+explained_by("inference", describe, inference_entries)

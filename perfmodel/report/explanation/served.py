@@ -56,18 +56,33 @@ def served_memory(est: Any) -> Iterator[Entry]:
         {},
         "perfmodel.costs.serving_memory",
     )
-    declared = est.efficiency.overhead
+    declared, engine = est.efficiency.overhead, est.efficiency.software or "default"
     yield Entry(
         "memory: overhead",
         show(memory.overhead, "B"),
-        "context + communication x axes of more than one rank",
-        {"context": show(declared.context, "B"), "communication": show(declared.communication, "B")},
-        f"efficiency {est.efficiency.id}, declared",
+        "context + the engine's workspace + communication x axes of more than one rank",
+        {
+            "context": show(declared.context, "B"),
+            "workspace": show(memory.context - declared.context, "B"),
+            "communication": show(declared.communication, "B"),
+        },
+        f"efficiency {est.efficiency.id} and engine {engine}, declared",
     )
     yield Entry(
         "memory: available",
         show(memory.available, "B"),
-        "share that the engine takes x capacity of the device",
-        {"share": f"{memory.share:.0%}", "capacity": show(memory.capacity, "B")},
-        f"engine {est.efficiency.software or 'default'}, recipe.memory_share",
+        "share that the engine takes x capacity of the device - what it leaves free beside the cache",
+        {
+            "share": f"{memory.share:.0%}",
+            "capacity": show(memory.capacity, "B"),
+            "left free": show(memory.share * memory.capacity - memory.available, "B"),
+        },
+        f"engine {engine}, recipe.memory_share and recipe.cache_share",
+    )
+    yield Entry(
+        "memory: room for the cache",
+        show(memory.room, "B"),
+        "share of the cache x (what the engine takes - all else)",
+        {"share": f"{memory.cache_share:.0%}"},
+        f"engine {engine}, recipe.cache_share",
     )

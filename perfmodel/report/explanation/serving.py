@@ -6,16 +6,15 @@ from collections.abc import Callable, Iterator
 from typing import Any
 
 from perfmodel.estimation import ServingEstimate
-from perfmodel.estimation.answer import view
 from perfmodel.formulas.queueing import closed_loop_batch, open_loop_batch
 from perfmodel.report.explanation.entry import Entry, cited
 from perfmodel.report.explanation.evidence import algorithms, operators, sources
 from perfmodel.report.explanation.served import served_memory
-from perfmodel.report.explanation.written import written
+from perfmodel.report.explanation.written import explained_by
 from perfmodel.report.serving import describe
 from perfmodel.units import show
 
-__all__ = ["explain", "serving_entries"]
+__all__ = ["serving_entries"]
 
 BATCHES: dict[str, Callable[..., Any]] = {"closed loop": closed_loop_batch, "open loop": open_loop_batch}
 """How many sequences run together, by the kind of load."""
@@ -38,22 +37,6 @@ def serving_entries(est: ServingEstimate) -> Iterator[Entry]:
     yield from algorithms(est)
     yield from served_memory(est)
     yield from sources(est)
-
-
-@view("explain", "serving")
-def explain(est: ServingEstimate, format: str = "text") -> str:
-    """The explanation, written.
-
-    Parameters
-    ----------
-    est : the estimate
-    format : text, markdown, html or json
-
-    Returns
-    -------
-    every number with its formula
-    """
-    return written(describe(est), serving_entries(est), format)
 
 
 def _batch(est: ServingEstimate) -> Iterator[Entry]:
@@ -100,3 +83,6 @@ def _times(est: ServingEstimate) -> Iterator[Entry]:
         {"output tokens": f"{work.output_length:,}"},
         source,
     )
+
+
+explained_by("serving", describe, serving_entries)

@@ -6,21 +6,20 @@ from collections.abc import Iterator
 
 from perfmodel.costs.states import mean_state_bytes
 from perfmodel.estimation import TrainingEstimate
-from perfmodel.estimation.answer import view
 from perfmodel.estimation.pipeline import CLOSED
 from perfmodel.formulas.memory import sharded
 from perfmodel.formulas.pipeline import live_micro_batches, pipeline_time
 from perfmodel.formulas.training import model_flops_utilisation
 from perfmodel.report.explanation.entry import Entry, cited
 from perfmodel.report.explanation.evidence import algorithms, operators, sources
-from perfmodel.report.explanation.written import written
+from perfmodel.report.explanation.written import explained_by
 from perfmodel.report.tables import TERMS
 from perfmodel.report.training import describe
 from perfmodel.schedules import schedule_class
 from perfmodel.schedules.timing import timing
 from perfmodel.units import show
 
-__all__ = ["explain", "training_entries"]
+__all__ = ["training_entries"]
 
 
 def training_entries(est: TrainingEstimate) -> Iterator[Entry]:
@@ -39,22 +38,6 @@ def training_entries(est: TrainingEstimate) -> Iterator[Entry]:
     yield from algorithms(est)
     yield from _memory(est)
     yield from sources(est)
-
-
-@view("explain")
-def explain(est: TrainingEstimate, format: str = "text") -> str:
-    """The explanation, written.
-
-    Parameters
-    ----------
-    est : the estimate
-    format : text, markdown, html or json
-
-    Returns
-    -------
-    every number with its formula
-    """
-    return written(describe(est), training_entries(est), format)
 
 
 def _answers(est: TrainingEstimate) -> Iterator[Entry]:
@@ -146,3 +129,6 @@ def _memory(est: TrainingEstimate) -> Iterator[Entry]:
         },
         f"efficiency {est.efficiency.id}, declared",
     )
+
+
+explained_by("training", describe, training_entries)

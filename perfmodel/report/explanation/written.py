@@ -6,11 +6,13 @@ import json
 import re
 from collections.abc import Callable, Iterable
 from html import escape
+from typing import Any
 
 from perfmodel.errors import unknown
+from perfmodel.estimation.answer import view
 from perfmodel.report.explanation.entry import Entry
 
-__all__ = ["FORMATS", "html", "markdown", "paragraphs", "records", "written"]
+__all__ = ["FORMATS", "explained_by", "html", "markdown", "paragraphs", "records", "written"]
 
 
 def written(title: str, entries: Iterable[Entry], form: str = "text") -> str:
@@ -51,6 +53,20 @@ def written(title: str, entries: Iterable[Entry], form: str = "text") -> str:
     if form not in FORMATS:
         raise unknown("format", form, FORMATS)
     return FORMATS[form](f"How {title} was predicted", entries)
+
+
+def explained_by(
+    kind: str, describe: Callable[[Any], str], entries: Callable[[Any], Iterable[Entry]]
+) -> None:
+    """Explain a kind of estimate: every number with its formula, in a format.
+
+    Parameters
+    ----------
+    kind : of estimate, as in `view`
+    describe : the question in one line
+    entries : what there is to explain, the answers first
+    """
+    view("explain", kind)(lambda est, form="text": written(describe(est), entries(est), form))
 
 
 def paragraphs(heading: str, entries: Iterable[Entry]) -> str:

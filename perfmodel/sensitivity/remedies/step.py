@@ -6,6 +6,7 @@ from collections.abc import Iterator
 from typing import Any
 
 from perfmodel.efficiency import Efficiency, Software
+from perfmodel.sensitivity.inputs import Inputs
 from perfmodel.sensitivity.remedies.table import Changes, remedy
 from perfmodel.workload import PRECISIONS
 
@@ -34,7 +35,7 @@ def fused_kernels(est: Any) -> Iterator[Changes]:
 def graph(est: Any) -> Iterator[Changes]:
     """The host launches nothing one by one, and the device does not idle between two kernels."""
     fits, device = est.efficiency, est.cluster.device
-    if fits.software and fits == Efficiency.of(device.architecture, fits.software, device=device.id):
+    if fits.software and Inputs.of(est).follows_architecture:
         stack = Software.load(fits.software)
         constants = stack.fit(device.architecture).replace(launch=0.0, gap=0.0)
         measured = Efficiency.of(device.architecture, device=device.id)
