@@ -172,4 +172,6 @@ def test_mixed_precision_is_told_by_its_name_or_by_the_engine() -> None:
     assert as_run(like(weight_dtype="amp_fp16", **eager)).casts_weights
     assert not as_run(like(weight_dtype="fp16", **eager)).casts_weights
     assert as_run(like(software="TensorFlow 1.15 (XLA, NGC)")).casts_weights
-    assert not as_run(like(software="TensorFlow 1.15 (XLA, NGC)", weight_dtype="fp32")).casts_weights
+    assert not as_run(
+        like(software="TensorFlow 1.15 (XLA, NGC)", weight_dtype="fp32", act_dtype="fp32")
+    ).casts_weights
