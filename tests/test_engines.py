@@ -201,3 +201,25 @@ def test_a_narrow_cache_streams_as_the_engine_s_kernels_do() -> None:
     assert narrow > 1.5 * own
     assert pm.Efficiency.serving("Hopper", "TensorRT-LLM").narrow_streams
     assert not pm.Efficiency.serving("Hopper", "vLLM").narrow_streams
+
+
+def test_an_engine_runs_what_a_job_leaves_open_and_keeps_what_it_says() -> None:
+    """llama.cpp's prompts go through the vendor's library, on whose devices it is; a choice of one's own stays."""
+    work = pm.Inference(batch=1, input_length=512, output_length=1, weight_dtype="gguf_q4_k_m")
+    runs = {
+        name: pm.estimate(LLAMA, work.replace(**given), pm.Parallel(), ONE, software="llama.cpp").prefill_time
+        for name, given in {
+            "open": {},
+            "library": {"products": "library"},
+            "own": {"products": "own"},
+        }.items()
+    }
+    assert runs["open"] == runs["library"] != runs["own"]
+
+
+def test_what_is_given_is_what_an_estimate_shows() -> None:
+    work = pm.Inference(batch=1, input_length=512, output_length=1)
+    est = pm.estimate(LLAMA, work, pm.Parallel(), ONE, software="llama.cpp")
+    assert est.work == work
+    assert est.work.kernels == "fused"  # as given; what ran is in the costs
+    assert est.costs.entered.kernels == "ggml"

@@ -8,12 +8,14 @@ from typing import Any
 
 import pytest
 
+from perfmodel.estimation.recipes import as_served
 from perfmodel.validation import inference_job, validate_rows
 from perfmodel.validation.groups import groups_of, metrics_of
 from perfmodel.validation.inference_rows import FIXED
 from perfmodel.validation.measured import measured_metrics
 from perfmodel.validation.rows import HIDDEN_FROM_PREDICTION
 from perfmodel.validation.scores import read_rows
+from perfmodel.workload import Inference, Serving
 
 GOLDEN = Path(__file__).parent / "golden" / "measurements"
 ROWS = read_rows(GOLDEN / "inference.jsonl")
@@ -140,6 +142,12 @@ def image(tokens: int, dtype: str, name: str = "ViT-B/16") -> dict[str, Any]:
     )  # fmt: skip
 
 
+def as_run(row: dict[str, Any]) -> Inference | Serving:
+    """The job of a row as its engine runs it."""
+    job = inference_job(row)
+    return as_served(job.model, job.work, job.cluster.device, job.engine.recipe)
+
+
 @pytest.mark.parametrize(
     ("tokens", "dtype", "attention"),
     [(197, "fp16", "flash"), (577, "fp16", "unfused"), (197, "int8", "flash"), (197, "fp32", "unfused")],
@@ -147,25 +155,23 @@ def image(tokens: int, dtype: str, name: str = "ViT-B/16") -> dict[str, Any]:
 def test_encoders_have_a_kernel_for_short_sequences_in_few_bits(
     tokens: int, dtype: str, attention: str
 ) -> None:
-    work = inference_job(image(tokens, dtype)).work
+    work = as_run(image(tokens, dtype))
     assert work.attention == attention
     assert work.quantised_throughout == (dtype == "int8")
     assert work.formats.element_bytes == {"int8": 1, "fp16": 2, "fp32": 4}[dtype]
 
 
 def test_decoders_of_the_same_engine_store_their_scores() -> None:
-    work = inference_job(like(software="FasterTransformer 5.x", input_len=128)).work
+    work = as_run(like(software="FasterTransformer 5.x", input_len=128))
     assert work.attention == "unfused"
-    assert not inference_job(
-        like(software="FasterTransformer 5.x", weight_dtype="int8")
-    ).work.quantised_throughout
+    assert not as_run(like(software="FasterTransformer 5.x", weight_dtype="int8")).quantised_throughout
 
 
 def test_mixed_precision_is_told_by_its_name_or_by_the_engine() -> None:
     eager = {"software": "PyTorch (NGC container)"}
-    assert inference_job(like(weight_dtype="amp_fp16", **eager)).work.casts_weights
-    assert not inference_job(like(weight_dtype="fp16", **eager)).work.casts_weights
-    assert inference_job(like(software="TensorFlow 1.15 (XLA, NGC)")).work.casts_weights
-    assert not inference_job(
-        like(software="TensorFlow 1.15 (XLA, NGC)", weight_dtype="fp32")
-    ).work.casts_weights
+    assert as_run(like(weight_dtype="amp_fp16", **eager)).casts_weights
+    assert not as_run(like(weight_dtype="fp16", **eager)).casts_weights
+    assert as_run(like(software="TensorFlow 1.15 (XLA, NGC)")).casts_weights
+    assert not as_run(
+        like(software="TensorFlow 1.15 (XLA, NGC)", weight_dtype="fp32", act_dtype="fp32")
+    ).casts_weights

@@ -11,6 +11,7 @@ from perfmodel.errors import UnsupportedError
 from perfmodel.estimation.host import communicators, launches, messages
 from perfmodel.estimation.inference_result import InferenceEstimate, InferenceMemory
 from perfmodel.estimation.machine import Machine, machine
+from perfmodel.estimation.recipes import as_served
 from perfmodel.estimation.timed import Timed, repeated, series
 from perfmodel.estimation.timing import Clock
 from perfmodel.hardware import Cluster, Device
@@ -89,6 +90,7 @@ def counted_batch(
     demands and memory of a wave, and their number
     """
     recipe = recipe_of(efficiency)
+    given, work = work, as_served(model, work, cluster.device, recipe)
     continuous = recipe.continuous if work.continuous is None else work.continuous
     alive = _pass_tokens(work, recipe, continuous)
 
@@ -115,7 +117,7 @@ def counted_batch(
         waves = maximum(memory.sequences / room, 1.0)
         waves = ceil(waves) if recipe.reserves_output else waves
         costs, memory = counted(memory.sequences / waves)
-    return CountedBatch(model, work, layout, cluster, recipe, costs, memory, waves)
+    return CountedBatch(model, given, layout, cluster, recipe, costs, memory, waves)
 
 
 def _pass_tokens(work: Inference, recipe: EngineRecipe, continuous: bool) -> Any:

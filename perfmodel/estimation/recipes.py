@@ -1,14 +1,22 @@
-"""A job as a training stack's recipes would run it: what the caller left open is set as they set it."""
+"""A job as software's recipes would run it: what the caller left open is set as they set it."""
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, TypeVar
 
-from perfmodel.efficiency import Software
+from perfmodel.efficiency import EngineRecipe, Software
+from perfmodel.hardware import Device
+from perfmodel.layers import WindowAttention
+from perfmodel.model import Model
 from perfmodel.parallel import Parallel
-from perfmodel.workload import Training
+from perfmodel.workload import Served, Training, weight_format
 
-__all__ = ["as_run"]
+__all__ = ["as_run", "as_served"]
+
+Job = TypeVar("Job", bound=Served)
+
+SIXTEEN = 16
+"""Most bits of a weight whose encoders have a kernel for attention [-]."""
 
 
 def as_run(work: Training, layout: Parallel, software: str) -> tuple[Training, Parallel]:
@@ -57,3 +65,45 @@ def as_run(work: Training, layout: Parallel, software: str) -> tuple[Training, P
             **{name: value for name, value in of_layout.items() if name not in layout.model_fields_set}
         ),
     )
+
+
+def as_served(model: Model, work: Job, device: Device, recipe: EngineRecipe) -> Job:
+    """The same batch or load as an engine runs it: its kernels and its passes, where the job leaves them open.
+
+    What was given stays as it is given. Every estimate of inference goes through here.
+
+    Parameters
+    ----------
+    model, work : the job
+    device : that runs it: some kernels are those of its vendor's library, or not made for its architecture
+    recipe : of the engine
+
+    Returns
+    -------
+    the workload
+    """
+    architecture, vendor = device.architecture.lower(), device.vendor.lower()
+    found: dict[str, Any] = {
+        "kernels": recipe.kernels,
+        "products": "library" if vendor in recipe.library_on else recipe.products,
+        "unpack_rows": recipe.unpack_rows,
+        "casts_weights": recipe.casts_weights and work.weight_dtype in ("fp16", "bf16"),
+        "grouped_cache": architecture not in recipe.ungrouped_on,
+        "prompt_chunk": recipe.prefill_tokens if recipe.chunked else None,
+        "attention": recipe.attention,
+    }
+    if model.head is None:
+        stored = weight_format(work.weight_dtype)
+        if stored.bits <= SIXTEEN and 0 < _attended(model, work) <= recipe.encoder_kernel:
+            found["attention"] = "flash"
+        found["quantised_throughout"] = recipe.quantised_throughout and stored.computes == "int8"
+    open_ = {name: value for name, value in found.items() if name not in work.model_fields_set}
+    return work.model_copy(update=open_)
+
+
+def _attended(model: Model, work: Served) -> int:
+    """Positions that an encoder attends to at once: those of its windows, else of its samples [-]."""
+    windows = (
+        layer.side**2 for layer, _ in model.layers() if isinstance(layer, WindowAttention) and layer.side
+    )
+    return max(windows, default=work.input_length or model.fixed_length or 0)

@@ -13,6 +13,7 @@ from perfmodel.errors import InputError
 from perfmodel.estimation.inference import check_formats, fullest, recipe_of, timed_pass
 from perfmodel.estimation.inference_result import InferenceMemory
 from perfmodel.estimation.machine import machine
+from perfmodel.estimation.recipes import as_served
 from perfmodel.estimation.serving_result import ServingEstimate, SteadyState
 from perfmodel.estimation.timed import Timed, repeated, series
 from perfmodel.estimation.timing import Clock
@@ -98,7 +99,8 @@ class _Replica:
     ) -> _Replica:
         check_formats(work, cluster.device)
         recipe = recipe_of(efficiency)
-        costs = ServingCosts(model, work, layout, layout.pp if recipe.pipelined else 1)
+        served = as_served(model, work, cluster.device, recipe)
+        costs = ServingCosts(model, served, layout, layout.pp if recipe.pipelined else 1)
         p = costs.prompt
         rates = machine(cluster, efficiency, (p.dtype, p.core_dtype))
         if work.prefill_replicas >= layout.dp:  # type: ignore[operator]  # dp is set

@@ -7,10 +7,9 @@ import re
 from collections.abc import Mapping
 from typing import Any, NamedTuple
 
-from perfmodel.efficiency import Engine, EngineRecipe
+from perfmodel.efficiency import Engine
 from perfmodel.errors import UnsupportedError
 from perfmodel.hardware import Cluster, Device
-from perfmodel.layers import WindowAttention
 from perfmodel.model import Model
 from perfmodel.parallel import Parallel
 from perfmodel.validation.clusters import row_cluster, row_device
@@ -38,8 +37,6 @@ BENCHMARK_REQUESTS = 10
 times the concurrency, all users beginning at once [-]."""
 BLOCK_SCALED = ("deepseek_v3", "kimi_k2")
 """Families whose own weights are fp8 in blocks of 128 x 128 (DeepSeek-AI 2024, arXiv:2412.19437, section 3.3)."""
-SIXTEEN = 16
-"""Bits of a weight that is not quantised, of those that have a kernel for attention [-]."""
 USUAL_IMAGES = 256
 """Images that a device has at once where only the largest throughput was asked for [-]."""
 
@@ -143,20 +140,15 @@ def _described(row: Row) -> dict[str, Any]:
 
 def _work(row: Row, model: Model, device: Device, notes: list[str]) -> Inference | Serving:
     """The batch or the load, as its phase is measured."""
-    phase, recipe = row.get("phase"), row_engine(row).recipe
+    phase = row.get("phase")
     if phase not in (*FIXED, *SERVED):
         raise UnsupportedError(f"rows of phase {phase} are not built yet")
     shared = {
         **_lengths(row, model, phase == "prefill", notes),
         **_formats(row, device, notes),
-        "kernels": recipe.kernels,
-        "products": "library" if device.vendor.lower() in recipe.library_on else recipe.products,
-        "casts_weights": _mixed(row, recipe),
-        "unpack_rows": recipe.unpack_rows,
-        "grouped_cache": device.architecture.lower() not in recipe.ungrouped_on,
-        "prompt_chunk": recipe.prefill_tokens if recipe.chunked else None,
     }
-    shared |= _encoded(row, model, recipe, shared["weight_dtype"])
+    if "amp" in str(row.get("weight_dtype") or "").casefold():
+        shared["casts_weights"] = True
     batch = whole_number(row.get("batch"))
     if phase in SERVED and batch is None and model.input == "tokens":
         users = whole_number(row.get("concurrency"))
@@ -171,27 +163,6 @@ def _work(row: Row, model: Model, device: Device, notes: list[str]) -> Inference
         notes.append(f"the batch is not stated: taken as {USUAL_IMAGES} a device")
     static = STATIC in str(row.get("software") or "").casefold()
     return Inference(batch=batch * int(row["cores"]), continuous=False if static else None, **shared)
-
-
-def _mixed(row: Row, recipe: EngineRecipe) -> bool:
-    """Whether weights are kept in 32 bits and cast: the row says so, or the engine does it to compute in 16."""
-    stated = str(row.get("weight_dtype") or "").casefold()
-    return "amp" in stated or (recipe.casts_weights and stated in ("fp16", "bf16"))
-
-
-def _encoded(row: Row, model: Model, recipe: EngineRecipe, weights: str) -> dict[str, Any]:
-    """How attention is done, and what encoders and networks of convolutions do that models with a head don't."""
-    alone = model.head is None
-    stored = weight_format(weights)
-    windows = [
-        layer.side**2 for layer, _ in model.layers() if isinstance(layer, WindowAttention) and layer.side
-    ]
-    positions = max(windows, default=whole_number(row.get("input_len"), 0) or 0)
-    one_kernel = alone and stored.bits <= SIXTEEN and 0 < positions <= recipe.encoder_kernel
-    return {
-        "attention": "flash" if one_kernel else recipe.attention,
-        "quantised_throughout": alone and stored.computes == "int8" and recipe.quantised_throughout,
-    }
 
 
 def _formats(row: Row, device: Device, notes: list[str]) -> dict[str, Any]:
