@@ -25,7 +25,7 @@ from perfmodel.efficiency.fits import (
 )
 from perfmodel.efficiency.software import Residuals, Software, SoftwareFit
 from perfmodel.errors import unknown
-from perfmodel.ops import minimum
+from perfmodel.ops import minimum, power
 from perfmodel.specs import Catalogue, SourcedSpec, Spec, kind_named
 
 __all__ = ["Efficiency", "efficiencies", "load_fits"]
@@ -36,6 +36,8 @@ MOST_ATTENTION = 2.0
 """Rate of an attention kernel over the peak, softmax counted as work, that can be meant [-]."""
 MOST_WEIGHTS = 1.0
 """Rate over the memory bandwidth at which weights can stream, which no cache holds from one step to the next [-]."""
+SHARPNESS = 16.0
+"""Of the approach to it: a fit must still see what a rate near it does [-]."""
 INSIDE = ("scale_up", "node")
 """Tiers that do not leave a node or a rack."""
 MOST_LINK = 1.0
@@ -292,6 +294,11 @@ def _attended(fit: AttentionFit, kernel: AttentionKernel, by: SoftwareFit) -> At
     return fit.model_copy(update=changes | slower)
 
 
+def _streamed(rate: Any) -> Any:
+    """A rate over the memory bandwidth, smoothly held below what weights can reach [-]."""
+    return rate / power(1.0 + power(rate / MOST_WEIGHTS, SHARPNESS), 1.0 / SHARPNESS)
+
+
 def _served(
     matmul: dict[str, MatmulFit], attention: AttentionFit, packed: PackedFit, by: EngineFit
 ) -> dict[str, Any]:
@@ -301,7 +308,7 @@ def _served(
         "matmul": {
             dtype: one.model_copy(
                 update={
-                    "memory": minimum(one.memory * by.bandwidth, MOST_WEIGHTS),
+                    "memory": _streamed(one.memory * by.bandwidth),
                     "inner_step": one.inner_step / by.bandwidth,
                     "core": by.core,
                 }

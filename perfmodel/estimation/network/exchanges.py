@@ -75,7 +75,7 @@ def dispatched(payload: Any, copies: Any, most_domains: int | None, hops: list[H
         step = fit.step if fit.dispatch_start is None else 0.0
         loads.append(Load(hop.crossed * step, hop.crossed * sent, fraction * exchange_bandwidth(hop)))
     starts = [hop.tier.fit.dispatch_start for hop in hops]
-    return way("dispatch", hops, loads, own_start=None if None in starts else starts)
+    return way("dispatch", hops, loads, own_start=None if any(start is None for start in starts) else starts)
 
 
 def _exchange(payload: Any, hop: Hop, share: Any, messages: Any, bandwidth: Any) -> Load:
