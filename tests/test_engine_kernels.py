@@ -84,8 +84,9 @@ def test_faster_streams_of_weights_also_walk_faster() -> None:
     twice = BLACKWELL.applied(EngineFit(bandwidth=1.25), "newest")
     fit, quick = BLACKWELL.matmul_for("fp8"), twice.matmul_for("fp8")
     assert quick.inner_step == pytest.approx(fit.inner_step / 1.25)
-    assert quick.memory == pytest.approx(fit.memory * 1.25)
-    assert BLACKWELL.applied(EngineFit(bandwidth=2.0), "newest").matmul_for("fp8").memory == 1.0
+    assert fit.memory < quick.memory < min(fit.memory * 1.25, 1.0)
+    fastest = BLACKWELL.applied(EngineFit(bandwidth=2.0), "newest").matmul_for("fp8").memory
+    assert quick.memory < fastest <= 1.0  # weights stream from memory, however good the kernels are
 
 
 def test_a_latent_is_read_once_for_keys_and_values() -> None:

@@ -32,7 +32,7 @@ def cast_weights(layers: Iterable[Layer], p: Pass) -> tuple[Work, ...]:
     --------
     >>> from perfmodel.layers.linear import Linear
     >>> cast_weights([Linear(inputs=8, outputs=4, bias=True)], Pass(1, 1, 1))
-    (Stream(name='cast weights', bytes=216.0, kind='copy', launches=2),)
+    (Stream(name='cast weights', bytes=216.0, kind='copy', launches=2, joins=None),)
     """
     tensors = [weight for layer in layers for weight in layer.weights() if weight.kind in CAST]
     if not tensors:

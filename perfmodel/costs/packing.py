@@ -79,7 +79,7 @@ def quantised_once(parameters: Any, job: Training, layout: Parallel) -> tuple[Wo
     Examples
     --------
     >>> quantised_once(1e9, Training(global_batch=1, sequence_length=1, precision="fp8"), Parallel(dp=1))
-    (Stream(name='quantise weights', bytes=4000000000.0, kind='copy', launches=1),)
+    (Stream(name='quantise weights', bytes=4000000000.0, kind='copy', launches=1, joins=None),)
     """
     formats = job.formats
     if formats.dtype == formats.core_dtype or "weights" in layout.sharded:

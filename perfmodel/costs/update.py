@@ -44,9 +44,9 @@ def update(
     >>> work = Training(global_batch=1, sequence_length=1)
     >>> for part in update(Model.load("llama-3.1-8b"), work, Parallel(dp=8), Pass(1, 1, 1), {"data": 8e9}, tensors=291):
     ...     print(part)
-    Stream(name='gradient norm', bytes=4000000000.0, kind='optimizer', launches=2)
+    Stream(name='gradient norm', bytes=4000000000.0, kind='optimizer', launches=2, joins=None)
     Collective(name='gradient norm', kind='all_reduce', payload=4, axis='everyone', copies=1, ...)
-    Stream(name='optimizer', bytes=30000000000.0, kind='optimizer', launches=2)
+    Stream(name='optimizer', bytes=30000000000.0, kind='optimizer', launches=2, joins=None)
     """
     formats, optimizer = work.formats, OPTIMIZERS[work.optimizer]
     here, mine = 1 - work.offload.optimizer, own(parameters, layout, split=bool(layout.sharded))

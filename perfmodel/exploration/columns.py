@@ -89,7 +89,7 @@ def evaluate(question: Question, columns: Collection[str] | None = None) -> Bloc
     ...           pm.Cluster.load("dgx-h100"), pm.Efficiency.of("Hopper", "default"))
     >>> found = evaluate(Question(*shared, {"tp": np.array([2, 4, 5])}), ["step_time"])
     >>> found.numbers["step_time"].round(2), found.reason.column.tolist()
-    (array([14.54, 17.37,   nan]), ['', '', 'tp · pp · cp does not divide the devices'])
+    (array([14.5 , 17.32,   nan]), ['', '', 'tp · pp · cp does not divide the devices'])
     """
     with np.errstate(all="ignore"):
         return _Pass(question, columns).block()

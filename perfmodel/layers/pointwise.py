@@ -54,7 +54,7 @@ def operators(
     Examples
     --------
     >>> operators("norm", Pass(1, 4, 4, kernels="xla"), norm("xla", "layer", 2), elements=32, kind="norm")
-    Stream(name='norm', bytes=256, kind='norm', launches=3)
+    Stream(name='norm', bytes=256, kind='norm', launches=3, joins=None)
     """
     passes = crossings.backward if backward else crossings.forward
     launches = crossings.backward_launches if backward else crossings.launches
@@ -216,7 +216,7 @@ def bias_gradient(name: str, p: Pass, width: Any) -> tuple[Stream, ...]:
     Examples
     --------
     >>> bias_gradient("up", Pass(1, 4, 4), 8), bias_gradient("up", Pass(1, 4, 4, kernels="eager"), 8)
-    ((), (Stream(name='up bias backward', bytes=64.0, kind='copy', launches=1),))
+    ((), (Stream(name='up bias backward', bytes=64.0, kind='copy', launches=1, joins=None),))
     """
     if p.kernels == "fused":
         return ()

@@ -38,7 +38,7 @@ def compare(estimates: Mapping[str, Any], *, prices: Mapping[str, float] | None 
     >>> job = pm.Model.load("llama-3.1-8b"), pm.Training(global_batch=128, sequence_length=8192), pm.Parallel(tp=2)
     >>> table = compare({name: pm.estimate(*job, pm.Cluster.load(f"dgx-{name}")) for name in ("h100", "b200")})
     >>> round(table.speedup("b200"), 2), round(table.break_even(price=1.625), 2)
-    (1.87, 3.04)
+    (1.88, 3.06)
     """
     if not estimates:
         raise InputError("compare needs at least one estimate: compare({'H100': est_a, 'B200': est_b})")

@@ -59,7 +59,7 @@ def what_if(est: Any, **changes: Any) -> Difference:
     >>> found.after.step_time < est.step_time, found.most.name
     (True, 'memory-bound')
     >>> print(pm.what_if(est, tp=4).why.partition(":")[0])
-    Step time rises from 14.54 s to 17.37 s (+19.5 %)
+    Step time rises from 14.50 s to 17.32 s (+19.4 %)
     >>> pm.what_if(est, memory_bandwith="1.5x")
     Traceback (most recent call last):
     perfmodel.errors.InputError: what is changed: unknown field "memory_bandwith"; did you mean memory_bandwidth? ...
