@@ -222,4 +222,8 @@ def test_what_is_given_is_what_an_estimate_shows() -> None:
     est = pm.estimate(LLAMA, work, pm.Parallel(), ONE, software="llama.cpp")
     assert est.work == work
     assert est.work.kernels == "fused"  # as given; what ran is in the costs
-    assert est.costs.entered.kernels == "ggml"
+    assert est.costs.entered.kernels == est.as_run.kernels == "ggml"
+    assert "pointwise work by = ggml" in est.explain()
+    asked = pm.estimate(LLAMA, work.replace(kernels="fused"), pm.Parallel(), ONE, software="llama.cpp")
+    assert asked.as_run.kernels == "fused"
+    assert "pointwise work by" not in asked.explain()

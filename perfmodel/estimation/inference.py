@@ -6,12 +6,12 @@ from typing import Any, NamedTuple
 
 from perfmodel.costs.inference import InferenceCosts, inference_costs
 from perfmodel.costs.serving_memory import Footprint
-from perfmodel.efficiency import Efficiency, Engine, EngineRecipe, OverheadFit
+from perfmodel.efficiency import Efficiency, EngineRecipe, OverheadFit
 from perfmodel.errors import UnsupportedError
 from perfmodel.estimation.host import communicators, launches, messages
 from perfmodel.estimation.inference_result import InferenceEstimate, InferenceMemory
 from perfmodel.estimation.machine import Machine, machine
-from perfmodel.estimation.recipes import as_served
+from perfmodel.estimation.recipes import as_served, recipe_of
 from perfmodel.estimation.timed import Timed, repeated, series
 from perfmodel.estimation.timing import Clock
 from perfmodel.hardware import Cluster, Device
@@ -194,16 +194,6 @@ def check_formats(work: Served, device: Device) -> None:
             f"peak; valid: {', '.join(whole)}, and weight-only formats everywhere: {', '.join(alone)}, int4_g128 (any "
             f"bits and group); nearest: weight_dtype = {fewer[0]!r}"
         )
-
-
-def recipe_of(efficiency: Efficiency) -> EngineRecipe:
-    """What the engine in force does where a job does not say; the typical one where fits stand alone.
-
-    Parameters
-    ----------
-    efficiency : the fits in force
-    """
-    return efficiency.recipe or Engine.load(efficiency.software or "default").recipe
 
 
 def phases(

@@ -11,6 +11,7 @@ from perfmodel.costs.inference import InferenceCosts
 from perfmodel.efficiency import Efficiency
 from perfmodel.errors import InputError, UnsupportedError
 from perfmodel.estimation.answer import Answer, Limiter, limiter_of
+from perfmodel.estimation.recipes import as_served, recipe_of
 from perfmodel.estimation.timed import Timed
 from perfmodel.formulas.inference import model_bandwidth_utilisation
 from perfmodel.formulas.training import model_flops_utilisation
@@ -157,6 +158,11 @@ class InferenceEstimate(Answer):
     """Memory of the fullest stage, with the sequences that run together."""
     peak: Any
     """Dense peak of one device in the number format of the products [FLOP/s]."""
+
+    @property
+    def as_run(self) -> Inference:
+        """The batch as the engine runs it: what it leaves open, such as kernels and chunks of prompts, is filled in."""
+        return as_served(self.model, self.work, self.cluster.device, recipe_of(self.efficiency))
 
     @property
     def sequences_together(self) -> Any:

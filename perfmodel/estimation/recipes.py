@@ -4,14 +4,14 @@ from __future__ import annotations
 
 from typing import Any, TypeVar
 
-from perfmodel.efficiency import EngineRecipe, Software
+from perfmodel.efficiency import Efficiency, Engine, EngineRecipe, Software
 from perfmodel.hardware import Device
 from perfmodel.layers import WindowAttention
 from perfmodel.model import Model
 from perfmodel.parallel import Parallel
 from perfmodel.workload import Served, Training, weight_format
 
-__all__ = ["as_run", "as_served"]
+__all__ = ["as_run", "as_served", "recipe_of"]
 
 Job = TypeVar("Job", bound=Served)
 
@@ -107,3 +107,13 @@ def _attended(model: Model, work: Served) -> int:
         layer.side**2 for layer, _ in model.layers() if isinstance(layer, WindowAttention) and layer.side
     )
     return max(windows, default=work.input_length or model.fixed_length or 0)
+
+
+def recipe_of(efficiency: Efficiency) -> EngineRecipe:
+    """What the engine in force does where a job does not say; the typical one where fits stand alone.
+
+    Parameters
+    ----------
+    efficiency : the fits in force
+    """
+    return efficiency.recipe or Engine.load(efficiency.software or "default").recipe

@@ -10,10 +10,10 @@ from typing import Any, NamedTuple
 from perfmodel.costs.serving import ServingCosts
 from perfmodel.efficiency import Efficiency, EngineRecipe
 from perfmodel.errors import InputError
-from perfmodel.estimation.inference import check_formats, fullest, recipe_of, timed_pass
+from perfmodel.estimation.inference import check_formats, fullest, timed_pass
 from perfmodel.estimation.inference_result import InferenceMemory
 from perfmodel.estimation.machine import machine
-from perfmodel.estimation.recipes import as_served
+from perfmodel.estimation.recipes import as_served, recipe_of
 from perfmodel.estimation.serving_result import ServingEstimate, SteadyState
 from perfmodel.estimation.timed import Timed, repeated, series
 from perfmodel.estimation.timing import Clock

@@ -11,6 +11,7 @@ from perfmodel.efficiency import Efficiency
 from perfmodel.errors import InputError
 from perfmodel.estimation.answer import Answer
 from perfmodel.estimation.inference_result import InferenceMemory, band
+from perfmodel.estimation.recipes import as_served, recipe_of
 from perfmodel.estimation.timed import Timed
 from perfmodel.hardware import Cluster
 from perfmodel.model import Model
@@ -77,6 +78,11 @@ class ServingEstimate(Answer):
     """Memory of the fullest stage, its cache as full as it gets."""
     peak: Any
     """Dense peak of one device in the number format of the products [FLOP/s]."""
+
+    @property
+    def as_run(self) -> Serving:
+        """The load as the engine runs it: what it leaves open, such as kernels and chunks of prompts, is filled in."""
+        return as_served(self.model, self.work, self.cluster.device, recipe_of(self.efficiency))
 
     @property
     def replicas(self) -> Any:

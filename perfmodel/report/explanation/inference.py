@@ -10,7 +10,7 @@ from perfmodel.formulas.inference import model_bandwidth_utilisation
 from perfmodel.formulas.training import model_flops_utilisation
 from perfmodel.report.explanation.entry import Entry, cited
 from perfmodel.report.explanation.evidence import algorithms, operators, sources
-from perfmodel.report.explanation.served import served_memory
+from perfmodel.report.explanation.served import as_run, served_memory
 from perfmodel.report.explanation.written import explained_by
 from perfmodel.report.inference import describe
 from perfmodel.report.tables import SERVED_TERMS
@@ -37,6 +37,7 @@ def inference_entries(est: InferenceEstimate) -> Iterator[Entry]:
         if phase is not None:
             yield from operators(est, phase, of)
     yield from algorithms(est)
+    yield from as_run(est)
     yield from served_memory(est)
     yield from sources(est)
 

@@ -1,4 +1,4 @@
-"""Memory of inference and serving, explained."""
+"""What inference and serving have in common, explained: how the engine runs them, and memory."""
 
 from __future__ import annotations
 
@@ -8,7 +8,34 @@ from typing import Any
 from perfmodel.report.explanation.entry import Entry
 from perfmodel.units import show
 
-__all__ = ["served_memory"]
+__all__ = ["as_run", "served_memory"]
+
+RUNS = {
+    "kernels": "pointwise work by", "attention": "attention", "products": "products of linear layers",
+    "grouped_cache": "shared keys read once", "prompt_chunk": "tokens of a prompt that pass together",
+    "casts_weights": "weights cast in each pass", "unpack_rows": "weights written out from so many tokens on",
+    "quantised_throughout": "fewer bits between products, too",
+}  # fmt: skip
+"""What an engine fills in where the job leaves it open."""
+
+
+def as_run(est: Any) -> Iterator[Entry]:
+    """How the engine runs what the job leaves open.
+
+    Parameters
+    ----------
+    est : of inference or serving
+
+    Yields
+    ------
+    one entry
+    """
+    work, given = est.as_run, est.work.model_fields_set
+    engine = est.efficiency.software or "default"
+    values = {name: getattr(work, name) for name in RUNS if name not in given}
+    told = {RUNS[name]: str(value) for name, value in values.items() if value not in (None, False)}
+    maths = "what the job says; where it leaves it open, what the engine's recipe says"
+    yield Entry("as the engine runs it", engine, maths, told, f"engine {engine}, recipe")
 
 
 def served_memory(est: Any) -> Iterator[Entry]:

@@ -9,7 +9,7 @@ from perfmodel.estimation import ServingEstimate
 from perfmodel.formulas.queueing import closed_loop_batch, open_loop_batch
 from perfmodel.report.explanation.entry import Entry, cited
 from perfmodel.report.explanation.evidence import algorithms, operators, sources
-from perfmodel.report.explanation.served import served_memory
+from perfmodel.report.explanation.served import as_run, served_memory
 from perfmodel.report.explanation.written import explained_by
 from perfmodel.report.serving import describe
 from perfmodel.units import show
@@ -35,6 +35,7 @@ def serving_entries(est: ServingEstimate) -> Iterator[Entry]:
     yield from _times(est)
     yield from operators(est, est.tree, "request")
     yield from algorithms(est)
+    yield from as_run(est)
     yield from served_memory(est)
     yield from sources(est)
 
