@@ -24,6 +24,7 @@ from perfmodel.calibration.hierarchy import Joint, Levels, Response, fit_jointly
 from perfmodel.calibration.software import quantiles
 from perfmodel.efficiency import Engine, EngineFit, Residuals
 from perfmodel.errors import unknown
+from perfmodel.hardware import Device
 from perfmodel.validation.groups import groups_of
 from perfmodel.validation.scores import Report, Score
 
@@ -53,10 +54,14 @@ LEVELS = {
     "typical": ("typical", 1.0),
     "runtime": ("software", 1.0),
     "engine": ("software", 0.5),
+    "port": ("software", 1.0),
     "architecture": ("architecture", 1.0),
     "pair": ("pair", 0.5),
 }
-"""Width of each level's prior, and how much of it: engines of one runtime differ half as much as software at large."""
+"""Width of each level's prior, and how much of it: engines of one runtime differ half as much as software at large,
+their ports to devices of other vendors than most are measured on by all of it."""
+USUAL_VENDOR = "nvidia"
+"""Whose devices engines are measured on; on those of others other kernels run under the same name."""
 FEW = 12
 """An engine with fewer measured times has no errors of its own worth a band: it takes those of all [-]."""
 
@@ -75,26 +80,25 @@ class Engines(NamedTuple):
     asked: list[Quantity]
     joint: Joint
 
-    def constants(self, engine: Engine, architecture: str | None = None) -> EngineFit:
-        """Constants of an engine on an architecture; what was not measured of it is as with engines of its runtime.
+    def constants(self, engine: Engine, device: Device | None = None) -> EngineFit:
+        """Constants of an engine on a device's architecture; what was not measured of it is as with its kin.
 
         Parameters
         ----------
         engine : its set
-        architecture : in lower case; None is any
+        device : of the architecture; None is any
         """
-        return to_engine(self.joint.levels.of(self.joint.shares, _membership(engine, architecture)))
+        return to_engine(self.joint.levels.of(self.joint.shares, _membership(engine, device)))
 
 
-def _membership(engine: Engine, architecture: str | None) -> tuple[Hashable, ...]:
-    """What an engine's constants on an architecture add up from."""
-    return (
-        "typical",
-        ("runtime", engine.recipe.runtime),
-        ("engine", engine.id),
-        ("architecture", architecture),
-        ("pair", engine.id, architecture),
-    )
+def _membership(engine: Engine, device: Device | None) -> tuple[Hashable, ...]:
+    """What an engine's constants on a device's architecture add up from."""
+    shared = ("typical", ("runtime", engine.recipe.runtime), ("engine", engine.id))
+    if device is None:
+        return shared
+    architecture, vendor = device.architecture.lower(), device.vendor.lower()
+    there = (("architecture", architecture), ("pair", engine.id, architecture))
+    return (*shared, *there) if vendor == USUAL_VENDOR else (*shared, ("port", engine.id, vendor), *there)
 
 
 def fit_engines(batches: list[Batch], *, iterations: int = 14) -> Engines:
@@ -121,7 +125,7 @@ def fit_engines(batches: list[Batch], *, iterations: int = 14) -> Engines:
         measured = level != "architecture" or bool(fits[key[1]].architectures)  # type: ignore[index]
         return widths if measured else UNMEASURED * widths
 
-    members = [_membership(batches[one.batch].engine, batches[one.batch].architecture) for one in asked]
+    members = [_membership(batches[one.batch].engine, batches[one.batch].job.cluster.device) for one in asked]
     levels = Levels(members, engine_centre(), width)
     measured = np.array([one.measured for one in asked])
     pull = even_pull(batches, asked, sizes)
@@ -210,7 +214,7 @@ def held_out_values(engines: Engines, batches: list[Batch], by: str) -> HeldOut:
         for place, batch in enumerate(batches):
             if key(batch) == name:
                 taken = strangers[place]
-                member = _membership(taken.engine, taken.architecture)
+                member = _membership(taken.engine, taken.job.cluster.device)
                 predicted[place] = taken.predicted(to_engine(joint.levels.of(shares, member)))
     values = np.array([float(predicted[one.batch][one.metric]) for one in asked])
     return HeldOut(batches, asked, values)
@@ -270,7 +274,7 @@ def renewed(engines: Engines, engine: Engine, band: Residuals, errors: Array) ->
     """
     default = engine.id == "default"
     own = {
-        batch.architecture
+        batch.architecture: batch.job.cluster.device
         for batch in (engines.batches[one.batch] for one in engines.asked)
         if default or batch.engine.id == engine.id
     }
@@ -282,7 +286,7 @@ def renewed(engines: Engines, engine: Engine, band: Residuals, errors: Array) ->
     )
     return engine.replace(
         constants=rounded(engines.constants(engine)),
-        on={architecture: rounded(engines.constants(engine, architecture)) for architecture in sorted(own)},
+        on={name: rounded(engines.constants(engine, own[name])) for name in sorted(own)},
         residuals=band,
         residual=f"median error {size:.1%}, bias {bias:+.1%} of {len(errors)} times, {unseen}"
         if len(errors)

@@ -84,8 +84,9 @@ def estimate(
     layout : degrees of parallelism; dp follows from the devices where it is left out
     cluster : on what
     software : the training stack, see `software()`, or the inference engine, see `engines()`; None takes what is
-        typical of all. Job and layout stay as they are
-        given: what the stack's recipes set is listed in `Software.recipe` (docs/software.md)
+        typical of all. A training job and its layout stay as they are given: what the stack's recipes set is listed in
+        `Software.recipe` (docs/software.md). What a job of inference leaves open is as the engine's recipe has it; the
+        estimate's `as_run` tells
     efficiency : the fits to use, or what `calibrate` made of your own runs; None takes the set of the device's
         architecture under the software's constants. Operator fits given without a software stand alone
 

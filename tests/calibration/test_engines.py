@@ -12,7 +12,7 @@ from perfmodel.calibration import cross_validate_batches
 from perfmodel.calibration.batches import counted_batches, quantities, thinned
 from perfmodel.calibration.engine_constants import ENGINE_CONSTANTS, engine_centre, to_engine
 from perfmodel.calibration.engines import fit_engines, held_out_values
-from perfmodel.efficiency import EngineFit
+from perfmodel.efficiency import Engine, EngineFit
 from perfmodel.errors import UnknownNameError
 from perfmodel.validation.measured import measured_metrics
 from perfmodel.validation.scores import read_rows
@@ -84,6 +84,31 @@ def test_a_fit_comes_nearer_and_holds_out() -> None:
     held = held_out_values(engines, batches, "group")
     assert len(held.predicted) == len(quantities(batches))
     assert len(held.report.scores) == len(held.predicted)
+
+
+def test_an_engine_that_was_not_measured_is_as_those_of_its_runtime() -> None:
+    rows = [row for row in ROWS if row["software"].startswith(("ExLlama", "AutoAWQ", "TinyChat"))]
+    engines = fit_engines(counted_batches(rows), iterations=2)
+    python, native, none = (engines.constants(Engine.load(name)) for name in ("flexgen", "mlx", "habana"))
+    assert python != native  # no row is of an engine in native code
+    assert native == none
+
+
+def test_a_port_to_another_vendor_says_nothing_of_the_engine_elsewhere() -> None:
+    rows = [row for row in ROWS if row["software"] == "vLLM ~0.6.1" and row["batch"] <= 16]
+    there = [row for row in rows if row["hardware"] == "amd-mi300x"][::8]
+    here = [row for row in rows if row["hardware"] == "nvidia-h100-sxm-80gb"][::4]
+    engines = fit_engines(counted_batches([*there, *here]), iterations=4)
+    vllm, (amd, nvidia) = (
+        Engine.load("vllm-v0"),
+        (counted_batches(some)[0].job.cluster.device for some in (there, here)),
+    )
+    anywhere = engines.constants(vllm)
+    moved = {
+        device.vendor: abs(np.log(engines.constants(vllm, device).decode / anywhere.decode))
+        for device in (amd, nvidia)
+    }
+    assert moved["AMD"] > moved["NVIDIA"]
 
 
 def test_only_loads_of_servers_are_thinned_out() -> None:
