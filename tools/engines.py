@@ -10,9 +10,8 @@ from __future__ import annotations
 import json
 import sys
 from pathlib import Path
-from typing import Any
 
-import yaml
+from sets import written
 
 from perfmodel.calibration.batches import counted_batches
 from perfmodel.calibration.engines import ENGINES_LEFT_OUT, bands, fit_engines, held_out_values, renewed
@@ -23,23 +22,6 @@ ROOT = Path(__file__).resolve().parents[1]
 ROWS = ROOT / "tests/golden/measurements/inference.jsonl"
 SETS = ROOT / "hardware_specs/engines"
 HELD_OUT = ROOT / "tests/golden/held_out_inference.json"
-FITTED = ("constants", "on", "residual", "residuals")
-"""Fields of a set that the fit writes."""
-
-
-def written(engine: Engine) -> str:
-    """A set as the text of its file."""
-    fields = engine.model_dump(mode="json", exclude_defaults=True)
-    fitted = {name: fields.pop(name) for name in FITTED if name in fields}
-    fitted["constants"] = engine.constants.model_dump(mode="json")
-    head = "# yaml-language-server: $schema=../schema/engine.json\n"
-    style: dict[str, Any] = {"sort_keys": False, "allow_unicode": True, "width": 116}
-    kept = yaml.safe_dump(fields, default_flow_style=False, **style)
-    lines = [
-        yaml.safe_dump({name: value}, default_flow_style=None if isinstance(value, dict) else False, **style)
-        for name, value in fitted.items()
-    ]
-    return head + kept + "".join(lines)
 
 
 def main() -> int:
@@ -51,7 +33,7 @@ def main() -> int:
         seen = held["software" if name == "default" else "group"]
         errors = seen.log_errors[(seen.engines == name) | (name == "default")]
         engine = renewed(found, Engine.load(name), band, errors)
-        (SETS / f"{name}.yaml").write_text(written(engine), encoding="utf-8")
+        (SETS / f"{name}.yaml").write_text(written(engine, "engine"), encoding="utf-8")
     rows: dict[str, dict[str, dict[str, float]]] = {}
     for index, one in enumerate(held["group"].asked):
         told = {by: float(f"{values.predicted[index]:.4g}") for by, values in held.items()}

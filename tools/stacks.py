@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import yaml
+from sets import written
 
 from perfmodel import Software
 from perfmodel.calibration.crossed import LEFT_OUT, coverage, held_out_report, left_out, log_errors, spreads
@@ -26,9 +26,6 @@ ROOT = Path(__file__).resolve().parents[1]
 RUNS = ROOT / "tests/golden/measurements/training.jsonl"
 SETS = ROOT / "hardware_specs/software"
 HELD_OUT = ROOT / "tests/golden/held_out.json"
-
-FITTED = ("constants", "on", "residual", "residuals")
-"""Fields of a set that the fit writes."""
 
 
 VARIANTS: dict[str, dict[str, Any]] = {
@@ -63,22 +60,6 @@ def report_error(report: Report) -> float:
     return error
 
 
-def written(stack: Software) -> str:
-    """A set as the text of its file."""
-    fields = stack.model_dump(mode="json", exclude_defaults=True)
-    fitted = {name: fields.pop(name) for name in FITTED if name in fields}
-    if "constants" in fitted:
-        fitted["constants"] = stack.constants.model_dump(mode="json")
-    head = "# yaml-language-server: $schema=../schema/software.json\n"
-    style: dict[str, Any] = {"sort_keys": False, "allow_unicode": True, "width": 116}
-    kept = yaml.safe_dump(fields, default_flow_style=False, **style)
-    lines = [
-        yaml.safe_dump({name: value}, default_flow_style=None if isinstance(value, dict) else False, **style)
-        for name, value in fitted.items()
-    ]
-    return head + kept + "".join(lines)
-
-
 def main() -> int:
     """Fit, hold out, write."""
     runs = counted(read_rows(RUNS))
@@ -89,7 +70,7 @@ def main() -> int:
         own = np.array([name in ("default", run.software) for run in runs])
         errors = log_errors(runs, predicted["software" if name == "default" else "group"])[own]
         sets[name] = updated(stacks, Software.load(name), spread, errors)
-        (SETS / f"{name}.yaml").write_text(written(sets[name]), encoding="utf-8")
+        (SETS / f"{name}.yaml").write_text(written(sets[name], "software"), encoding="utf-8")
     predicted["fitted"] = np.array([run.predicted(sets[run.software].fit(run.architecture)) for run in runs])
     rows = {
         str(run.row["id"]): {name: float(f"{times[row]:.5g}") for name, times in predicted.items()}

@@ -150,19 +150,34 @@ class _Replica:
         """Pipeline stages that work at once [-]."""
         return self.costs.in_flight
 
+    @property
+    def captured(self) -> bool:
+        """Steps of decode are launched as a whole."""
+        return self.recipe.graphs if self.work.graphs is None else self.work.graphs
+
+    @cached_property
+    def steps(self) -> Any:
+        """Steps of decode of a request, a trace where there are none [-]."""
+        return maximum(self.work.steps, 1e-9)
+
+    def slope(self, line: _Line) -> Any:
+        """Time that each sequence adds to a step, its prompt shared out over its steps [s]."""
+        return line.slope + line.prompt / self.steps
+
+    def shared_step(self, line: _Line, batch: Any) -> Any:
+        """A step of decode with what prompts of others add to it [s]."""
+        return line.fixed + self.slope(line) * batch
+
     def step(self, sequences: Any) -> Timed:
         """A step of decode."""
-        captured = self.recipe.graphs if self.work.graphs is None else self.work.graphs
-        return timed_pass(
-            self.costs.step(sequences), self.clock, captured=captured, hosts=self.stages, sequences=sequences
-        )
+        work = self.costs.step(sequences)
+        return timed_pass(work, self.clock, captured=self.captured, hosts=self.stages, sequences=sequences)
 
     @cached_property
     def floor(self) -> Any:
         """A pass of next to nothing, whose weights and launches prompts share with a step of decode [s]."""
-        captured = self.recipe.graphs if self.work.graphs is None else self.work.graphs
         empty = self.costs.step(1.0, 1.0)
-        return timed_pass(empty, self.clock, captured=captured, hosts=self.stages).seconds
+        return timed_pass(empty, self.clock, captured=self.captured, hosts=self.stages).seconds
 
     def prompts(self, number: Any) -> Timed:
         """A pass of prompts alone; equal ones are timed once."""
@@ -179,10 +194,14 @@ class _Replica:
     def _timed_prompts(self) -> list[tuple[Any, Timed]]:
         return []
 
+    @cached_property
+    def most_together(self) -> Any:
+        """Prompts that one pass has room for [-]."""
+        return maximum(self.share_tokens / self.costs.computed, 1.0)
+
     def together(self, batch: Any) -> Any:
         """Prompts that share a pass: as many as come during a step, as far as the pass goes [-]."""
-        room = maximum(self.share_tokens / self.costs.computed, 1.0)
-        return minimum(maximum(batch / maximum(self.work.steps, 1.0), 1.0), room)
+        return minimum(maximum(batch / maximum(self.work.steps, 1.0), 1.0), self.most_together)
 
     def line(self, batch: Any) -> _Line:
         """A step's time around a batch, and what each prompt takes from those that decode."""
@@ -199,19 +218,17 @@ class _Replica:
 
     def steady_state(self) -> SteadyState:
         """The batch that the load brings about, and what it means for everyone."""
-        users, batch = self.users, self.most if self.users is None else minimum(self.users, self.most)
+        batch = self.most if self.users is None else minimum(self.users, self.most)
         for _ in range(ROUNDS):
             line = self.line(batch)
             batch = maximum(minimum(self.batch(line), self.fed(line)), 1e-6)
-        steps = maximum(self.work.steps, 1e-9)
-        slope = line.slope + line.prompt / steps
-        step = line.fixed + slope * batch
-        rate = batch / (steps * step)
+        slope, step = self.slope(line), self.shared_step(line, batch)
+        rate = batch / (self.steps * step)
         if self.work.decoded == 0:
             rate = 1 / maximum(self.own(line, batch), 1e-300)
         if self.work.request_rate is not None:
             rate = self.work.request_rate / self.replicas
-        waits, burst = self.waits(line, batch, rate, users)
+        waits, burst = self.waits(line, batch, rate)
         return SteadyState(
             batch=batch,
             most=self.most,
@@ -261,10 +278,7 @@ class _Replica:
 
     def batch(self, line: _Line) -> Any:
         """Sequences that decode together under the load."""
-        steps, slope = (
-            maximum(self.work.steps, 1e-9),
-            line.slope + line.prompt / maximum(self.work.steps, 1e-9),
-        )
+        steps, slope = self.steps, self.slope(line)
         if self.work.request_rate is not None:
             rate = self.work.request_rate / self.replicas
             self._refuse_overload(rate, steps, line.fixed, slope)
@@ -314,9 +328,8 @@ class _Replica:
 
     def wait(self, line: _Line, batch: Any) -> Any:
         """Mean wait of a request before its own prompt, while nothing is full [s]."""
-        steps = maximum(self.work.steps, 1e-9)
-        step = line.fixed + (line.slope + line.prompt / steps) * batch
-        rate = batch / (steps * step)
+        step = self.shared_step(line, batch)
+        rate = batch / (self.steps * step)
         if self.work.prefill_replicas:
             return sakasegawa_wait(
                 rate=rate * self.replicas,
@@ -326,18 +339,21 @@ class _Replica:
             )
         if self.work.decoded == 0:
             return step / 2
-        together = maximum(self.share_tokens / self.costs.computed, 1.0)
         if self.users is None:
             running = 1 - exp(-batch)  # of random arrivals, the share that finds somebody at work
-            return gated_wait(rate=rate, service=line.prompt, passing=running * step, together=together)
+            return gated_wait(
+                rate=rate, service=line.prompt, passing=running * step, together=self.most_together
+            )
         others = maximum(self.users - 1, 0.0)
         seen = others / maximum(self.users, 1.0)  # what a user finds is what the others are about
-        wait = gated_wait(rate=seen * rate, service=line.prompt, passing=seen * step, together=together)
+        wait = gated_wait(
+            rate=seen * rate, service=line.prompt, passing=seen * step, together=self.most_together
+        )
         return minimum(wait, seen * step + line.prompt * others)
 
-    def waits(self, line: _Line, batch: Any, rate: Any, users: Any) -> tuple[Any, Any]:
+    def waits(self, line: _Line, batch: Any, rate: Any) -> tuple[Any, Any]:
         """Mean wait of a request before its own prompt, and of those that begin at once [s]."""
-        wait = self.wait(line, batch)
+        wait, users = self.wait(line, batch), self.users
         if self.work.load == "open loop":
             stay = self.work.steps * (line.fixed + line.slope * batch) + line.prompt * batch
             room = sakasegawa_wait(rate=rate, service=maximum(stay, 1e-9), servers=self.most, variation=0.0)
@@ -346,8 +362,7 @@ class _Replica:
             return wait, 0.0
         full = where(greater(users, self.fed(line)), 1.0, 0.0)
         queue = full * maximum((users - batch) / rate - self.own(line, batch), 0.0)
-        most_together = maximum(self.share_tokens / self.costs.computed, 1.0)
-        number = minimum(most_together, maximum(users, 1.0))
+        number = minimum(self.most_together, maximum(users, 1.0))
         service = self.prompts(number).seconds / number
         burst = mean_burst_wait(requests=minimum(users, self.most), service=service)
         share = 0.0 if self.work.requests_per_user is None else 1 / self.work.requests_per_user
@@ -359,7 +374,7 @@ class _Replica:
         own = prompts.seconds
         beside = state.prefill - own - self.request_time - self.handed_over
         step = self.step(state.batch)
-        share = state.prompt * state.batch / maximum(self.work.steps, 1e-9)
+        share = state.prompt * state.batch / self.steps
         drift = state.step - share - step.seconds
         parts = (
             Timed("waiting", "queue", state.waits, {"queue": state.waits}, {}),
